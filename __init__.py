@@ -1,0 +1,1 @@
+"""Weft: a tensor compiler for operators whose cost is moving data."""
