@@ -32,7 +32,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Symbol:
-    """An extent or integer parameter, known at compile time or at the call; `default` binds it when nothing else does."""
+    """An extent or integer parameter, known at compile time or at the call. `default` binds it if nothing else does."""
 
     name: str
     default: int | None = None
