@@ -60,6 +60,9 @@ class Fn(Enum):
     NOT = "not"
     SELECT = "select"
     ISNAN = "isnan"
+    LDEXP = "ldexp"  # x * 2**n, n a whole number of x's type; 0 for n = -inf, inf for n = inf, NaN for n = NaN
+    FLOAT_BITS = "float_bits"  # the bits of an f32 as i32, of an f64 as i64
+    BITS_FLOAT = "bits_float"  # and back
 
     def __str__(self) -> str:
         return self.value
@@ -72,6 +75,7 @@ ARITY: dict[Fn, int] = {
         + (Fn.GT, Fn.GE, Fn.AND, Fn.OR),
         2,
     ),
+    Fn.LDEXP: 2,
     Fn.FMA: 3,
     Fn.SELECT: 3,
 }
@@ -80,7 +84,8 @@ LOGICAL = frozenset({Fn.AND, Fn.OR, Fn.NOT})
 ASSOCIATIVE = frozenset({Fn.ADD, Fn.MUL, Fn.MAX, Fn.MIN, Fn.AND, Fn.OR})
 FLOAT_ONLY = frozenset(
     {Fn.DIV, Fn.POW, Fn.FMA, Fn.EXP, Fn.EXP2, Fn.EXPM1, Fn.LOG, Fn.LOG2, Fn.LOG1P, Fn.SQRT, Fn.RSQRT, Fn.TANH}
-    | {Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.FLOOR, Fn.CEIL, Fn.ROUND, Fn.ISNAN}
+    | {Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.FLOOR, Fn.CEIL, Fn.ROUND, Fn.ISNAN, Fn.LDEXP}
+    | {Fn.FLOAT_BITS}
 )
 
 

@@ -129,6 +129,12 @@ def _div(a: Array, b: Array) -> Array:
     return np.asarray(np.divide(a, b)) if a.dtype.kind == "f" else _floordiv(a, b)
 
 
+def _ldexp(x: Array, n: Array) -> Array:
+    whole = np.clip(np.nan_to_num(n), -5000, 5000).astype(np.int32)
+    scaled = np.where(n == np.inf, np.inf, np.where(n == -np.inf, 0.0, np.ldexp(x, whole)))
+    return np.where(np.isnan(n), n, scaled).astype(x.dtype)
+
+
 _PLAIN: dict[Fn, Callable[..., Any]] = {
     Fn.ADD: np.add,
     Fn.SUB: np.subtract,
@@ -153,6 +159,9 @@ _PLAIN: dict[Fn, Callable[..., Any]] = {
     Fn.OR: np.logical_or,
     Fn.NOT: np.logical_not,
     Fn.ISNAN: np.isnan,
+    Fn.LDEXP: _ldexp,
+    Fn.FLOAT_BITS: lambda a: a.view(np.int32 if a.dtype == np.float32 else np.int64),
+    Fn.BITS_FLOAT: lambda a: a.view(np.float32 if a.dtype == np.int32 else np.float64),
 }
 
 
