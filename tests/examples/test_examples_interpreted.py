@@ -18,31 +18,50 @@ from weft.ir.op import Op  # noqa: E402
 from weft.ir.op_interp import interpret  # noqa: E402
 from weft.ir.op_parser import parse_file  # noqa: E402
 
-_SEQUENCE = [dict(S=7, T=7, D=5, E=3), dict(S=1, T=1, D=1, E=1), dict(S=5, T=11, D=3, E=2), dict(S=0, T=3, D=2, E=2)]
-_GRID = [dict(X=5, Y=3, Z=7), dict(X=1, Y=1, Z=1), dict(X=2, Y=1, Z=3), dict(X=3, Y=0, Z=2)]
-_MATRIX = [dict(M=5, N=7, K=3), dict(M=1, N=1, K=1), dict(M=0, N=3, K=2), dict(M=3, N=0, K=2), dict(M=2, N=3, K=0)]
-_SCAN = [dict(T=7, D=3, E=5, C=4), dict(T=1, D=1, E=1, C=1), dict(T=0, D=2, E=2, C=2), dict(T=13, D=0, E=3, C=0)]
-_BLOCKS = [dict(P=3, L=4, R=2, C=3, Q=5, N=7, D=3, E=2), dict(P=1, L=1, R=1, C=1, Q=1, N=1, D=1, E=1)]
+_SEQUENCE = [
+    {"S": 7, "T": 7, "D": 5, "E": 3},
+    {"S": 1, "T": 1, "D": 1, "E": 1},
+    {"S": 5, "T": 11, "D": 3, "E": 2},
+    {"S": 0, "T": 3, "D": 2, "E": 2},
+]
+_GRID = [{"X": 5, "Y": 3, "Z": 7}, {"X": 1, "Y": 1, "Z": 1}, {"X": 2, "Y": 1, "Z": 3}, {"X": 3, "Y": 0, "Z": 2}]
+_MATRIX = [
+    {"M": 5, "N": 7, "K": 3},
+    {"M": 1, "N": 1, "K": 1},
+    {"M": 0, "N": 3, "K": 2},
+    {"M": 3, "N": 0, "K": 2},
+    {"M": 2, "N": 3, "K": 0},
+]
+_SCAN = [
+    {"T": 7, "D": 3, "E": 5, "C": 4},
+    {"T": 1, "D": 1, "E": 1, "C": 1},
+    {"T": 0, "D": 2, "E": 2, "C": 2},
+    {"T": 13, "D": 0, "E": 3, "C": 0},
+]
+_BLOCKS = [
+    {"P": 3, "L": 4, "R": 2, "C": 3, "Q": 5, "N": 7, "D": 3, "E": 2},
+    {"P": 1, "L": 1, "R": 1, "C": 1, "Q": 1, "N": 1, "D": 1, "E": 1},
+]
 _IMAGE = [
-    dict(N=2, C=3, H=7, W=5, K=4, R=3, S=3),
-    dict(N=2, C=3, H=7, W=5, K=4, R=3, S=3, U=2, V=1, P=1, Q=1),
-    dict(N=1, C=1, H=11, W=13, K=1, R=5, S=2, U=3, V=2, P=0, Q=1),
-    dict(N=1, C=1, H=1, W=1, K=1, R=1, S=1),
-    dict(N=0, C=2, H=3, W=3, K=2, R=3, S=3),
-    dict(N=1, C=0, H=3, W=3, K=2, R=3, S=3),
+    {"N": 2, "C": 3, "H": 7, "W": 5, "K": 4, "R": 3, "S": 3},
+    {"N": 2, "C": 3, "H": 7, "W": 5, "K": 4, "R": 3, "S": 3, "U": 2, "V": 1, "P": 1, "Q": 1},
+    {"N": 1, "C": 1, "H": 11, "W": 13, "K": 1, "R": 5, "S": 2, "U": 3, "V": 2, "P": 0, "Q": 1},
+    {"N": 1, "C": 1, "H": 1, "W": 1, "K": 1, "R": 1, "S": 1},
+    {"N": 0, "C": 2, "H": 3, "W": 3, "K": 2, "R": 3, "S": 3},
+    {"N": 1, "C": 0, "H": 3, "W": 3, "K": 2, "R": 3, "S": 3},
 ]
 SIZES: dict[str, list[dict[str, int]]] = {
     "softmax.gir": _MATRIX,
     "layernorm.gir": _MATRIX,
     "matmul.gir": _MATRIX,
-    "attention.gir": [*_SEQUENCE, dict(S=9, T=9, D=2, E=2, W=3)],
+    "attention.gir": [*_SEQUENCE, {"S": 9, "T": 9, "D": 2, "E": 2, "W": 3}],
     "conv2d.gir": _IMAGE,
     "stencil7.gir": _GRID,
     "gauss_seidel.gir": _GRID,
     "decay.gir": _SCAN,
-    "block_sparse.gir": [*_BLOCKS, dict(P=2, L=0, R=2, C=3, Q=2, N=3, D=2, E=2)],
+    "block_sparse.gir": [*_BLOCKS, {"P": 2, "L": 0, "R": 2, "C": 3, "Q": 2, "N": 3, "D": 2, "E": 2}],
 }
-SIZES["block_sparse.gir"] = [s | dict(M=5, K=s["Q"]) for s in SIZES["block_sparse.gir"]]
+SIZES["block_sparse.gir"] = [s | {"M": 5, "K": s["Q"]} for s in SIZES["block_sparse.gir"]]
 
 
 def programs() -> list[Op]:

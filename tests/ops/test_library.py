@@ -160,10 +160,10 @@ NEEDS_AN_ELEMENT = {"cross_entropy", "argmax_rows", "argmin_rows", "mean_rows", 
 
 # Extents for every symbol name that the library uses; an operator takes the ones it has.
 _ODD = dict(zip("MNKABCSHDFVTLWGRE", (5, 7, 3, 3, 2, 4, 5, 3, 6, 3, 11, 7, 4, 2, 2, 3, 5), strict=True))
-_LONG = _ODD | dict(M=2, N=67, K=31, T=37, D=19)
+_LONG = _ODD | {"M": 2, "N": 67, "K": 31, "T": 37, "D": 19}
 _ONE = dict.fromkeys(_ODD, 1)
-_NO_ROWS = _ODD | dict(M=0, A=0, S=0, B=0, T=0)
-_NO_COLUMNS = _ODD | dict(N=0, K=0, L=0, D=0, W=0)
+_NO_ROWS = _ODD | {"M": 0, "A": 0, "S": 0, "B": 0, "T": 0}
+_NO_COLUMNS = _ODD | {"N": 0, "K": 0, "L": 0, "D": 0, "W": 0}
 
 
 def cases() -> list[Any]:
