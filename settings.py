@@ -62,7 +62,8 @@ class Settings:
 
 
 def current(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of `environment` (the process's own by default). Raises UserError for a value that does not parse."""
+    """The settings of `environment` (the process's own by default). Raises UserError for a value that does not
+    parse."""
     env = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     for item in fields(Settings):
@@ -95,4 +96,6 @@ def cache_directory(settings: Settings | None = None) -> Path:
 
 def describe() -> list[tuple[str, str, str]]:
     """Rows (environment variable, default, meaning), in order: the table of the documentation and of `weft doctor`."""
-    return [(f.metadata["env"], "" if f.default is None else str(f.default), f.metadata["doc"]) for f in fields(Settings)]
+    return [
+        (f.metadata["env"], "" if f.default is None else str(f.default), f.metadata["doc"]) for f in fields(Settings)
+    ]

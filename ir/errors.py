@@ -74,6 +74,10 @@ class TargetError(UserError):
     """An unknown target, or a tool chain or device that is missing or failed."""
 
 
+class LoadError(UserError):
+    """A saved kernel that is damaged, edited, or of a version that is not read."""
+
+
 class InternalError(WeftError):
     """Our fault. `reproducer` is the path of a file that shows it, where one was written."""
 

@@ -1,0 +1,134 @@
+"""compile() and load(): from a program to a Kernel.
+
+program -> verify -> bind symbols -> lower (rewrites, instantiate, search) -> GIR -> target -> Kernel
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .. import settings
+from ..backends.target import Target, get_target
+from ..ir import gir
+from ..ir.errors import UserError
+from ..ir.op import Op
+from ..ir.op_printer import print_op
+from ..ir.op_specialise import specialise as bind_op
+from . import extents, front
+from .kernel import Kernel, Options, Specialise
+from .lower import LowerOptions, LowerResult, lower
+from .reproducer import guarded
+from .signature import signature_of
+
+
+def compile(
+    op: Any,
+    target: str | None = None,
+    *,
+    bind: Mapping[str, int] | None = None,
+    threads: int | None = None,
+    specialise: str = "auto",
+    entry: str | None = None,
+    machine: str | None = None,
+    **schedule: Any,
+) -> Kernel:
+    """Compile `op` (an Op, a function under `@weft.op`, the path of a `.gir` file, or its text) for `target`.
+
+    `bind` gives symbols their values now; with all of them bound (or none declared) scheduling happens here, otherwise
+    at the first call with new extents (`specialise="auto"`) or once with symbolic extents (`"never"`). `threads` is
+    the number of threads of a call (default: WEFT_THREADS, then all cores that the process may use). `entry` chooses
+    an operator of a file with several; `machine` a machine description; further options are those of `LowerOptions`.
+
+    Raises a UserError for what is wrong with the program or the request, InternalError for a bug of weft.
+    """
+    now = settings.current()
+    program = front.read(op, entry)
+    options = Options(
+        target=target or now.target,
+        bind=_bound(program, bind or {}),
+        threads=_positive("threads", threads),
+        specialise=_specialise(specialise),
+        machine=machine or now.machine,
+        schedule=_schedule(schedule),
+    )
+    kernel = make_kernel(program, options)
+    if len(options.bind) == len(kernel.signature.symbols):
+        kernel.variant(**dict(options.bind))
+    return kernel
+
+
+def make_kernel(program: Op | gir.Program, options: Options) -> Kernel:
+    """A kernel with nothing scheduled yet. Raises TargetError for an unknown target or machine."""
+    target = get_target(options.target, options.machine)
+    now = settings.current()
+    if isinstance(program, gir.Program):
+        return Kernel(program, target, options, None, now.variants)
+    op = program
+    lowering = LowerOptions(**dict(_schedule(dict(options.schedule))))
+
+    def schedule(bindings: Mapping[str, int]) -> LowerResult:
+        return lower_op(op, bindings, target, lowering)
+
+    return Kernel(op, target, options, schedule, now.variants)
+
+
+def lower_op(op: Op, bindings: Mapping[str, int], target: Target, options: LowerOptions) -> LowerResult:
+    """Schedule `op` with some symbols bound. A bug on the way leaves a reproducer and raises InternalError."""
+
+    def describe() -> str:
+        bound = " ".join(f"--bind {k}={v}" for k, v in bindings.items())
+        return f"# weft compile THIS --target {target.name} {bound}\n# {options}\n{print_op(op)}"
+
+    with guarded(f"compiling '{op.name}' for {target.name}", describe):
+        return lower(bind_op(op, dict(bindings)), target.machine, options)
+
+
+def load(directory: str | Path) -> Kernel:
+    """The kernel that `Kernel.save` wrote. Nothing of it is run or unpickled: the manifest is checked against the
+    hashes it holds, its program parsed, verified and compiled for this process.
+
+    Raises LoadError for a directory that is missing, damaged, edited or of another version.
+    """
+    from . import saved
+
+    return saved.load(Path(directory), make_kernel)
+
+
+def _bound(program: Op | gir.Program, bind: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    signature = signature_of(program)
+    given = extents.check_bindings(signature, bind, "bind")
+    values = {s.name: given[s.name].value for s in signature.symbols if s.name in given}
+    extents.check_facts(signature, values)
+    for tensor in (*signature.inputs, *signature.outputs):
+        extents.check_bound_shape(tensor, values)
+    return tuple(values.items())
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 4096):
+        raise UserError(f"{name}={value!r} is not a number from 1 to 4096")
+    return value
+
+
+def _specialise(value: str) -> Specialise:
+    try:
+        return Specialise(value)
+    except ValueError:
+        allowed = " or ".join(f'"{s.value}"' for s in Specialise)
+        raise UserError(f"specialise={value!r} is not {allowed}") from None
+
+
+def _schedule(given: Mapping[str, Any]) -> tuple[tuple[str, int | float | str | bool | None], ...]:
+    """Options of the lowering, by name and with plain values, so that a manifest can hold them."""
+    known = [f.name for f in fields(LowerOptions)]
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(f"compile() has no option '{name}'", remedy=", ".join(known))
+        plain = value is None or isinstance(value, bool | int | float | str)
+        if not plain or (isinstance(value, float) and not math.isfinite(value)):
+            raise UserError(f"option {name}={value!r} is not a plain value")
+    return tuple((n, given[n]) for n in known if n in given)

@@ -1,0 +1,116 @@
+"""Buffers that the run-time allocates: outputs that the caller did not hand in, and temporaries.
+
+Everything is aligned to a cache line. From `LARGE` bytes on a buffer is its own anonymous mapping that asks for huge
+pages, and goes back to a pool when the last array over it dies: page faults of 4 KiB pages cost more than a
+memory-bound kernel does. The pool keeps at most `Settings.pool_bytes`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import threading
+import weakref
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from .. import settings
+from ..ir.errors import CallError
+
+ALIGNMENT = 64
+LARGE = 4 << 20
+HUGE_PAGE = 2 << 20
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class _Owner:
+    """What NumPy keeps alive for an array over a mapping; its end of life is the signal to reuse the mapping."""
+
+    __slots__ = ("__array_interface__", "__weakref__")
+
+    def __init__(self, address: int, size: int) -> None:
+        self.__array_interface__ = {"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
+
+
+class Pool:
+    """Mappings by size. `take` gives bytes with undefined content; they come back by themselves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # Finalizers may run in the middle of `take` in the same thread, so they must not need the lock.
+        self._returned: deque[mmap.mmap] = deque()
+        self._free: dict[int, list[mmap.mmap]] = {}
+        self._held = 0
+
+    def take(self, size: int, *, huge: bool, limit: int) -> Array:
+        """`size` bytes (u1), at least page aligned. Raises MemoryError where the system has none."""
+        length = -(-size // HUGE_PAGE) * HUGE_PAGE
+        with self._lock:
+            self._collect(limit)
+            free = self._free.get(length)
+            mapping = free.pop() if free else None
+            if mapping is not None:
+                self._held -= length
+        if mapping is None:
+            mapping = _map(length, huge)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+        start = -(-address // HUGE_PAGE) * HUGE_PAGE  # the mapping has a spare huge page for this
+        owner = _Owner(start, size)
+        weakref.finalize(owner, self._returned.append, mapping).atexit = False
+        return np.asarray(owner)
+
+    @property
+    def held(self) -> int:
+        """Bytes kept for reuse."""
+        with self._lock:
+            self._collect(settings.current().pool_bytes)
+            return self._held
+
+    def _collect(self, limit: int) -> None:
+        while self._returned:
+            mapping = self._returned.popleft()
+            length = len(mapping) - HUGE_PAGE
+            if self._held + length <= limit:
+                self._free.setdefault(length, []).append(mapping)
+                self._held += length
+            # Otherwise the last reference goes here, which unmaps it.
+
+
+def _map(length: int, huge: bool) -> mmap.mmap:
+    try:
+        mapping = mmap.mmap(-1, length + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, ValueError, OverflowError) as error:
+        raise MemoryError(f"{length} bytes") from error
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)
+    if huge and advice is not None:
+        with contextlib.suppress(OSError):  # a system without transparent huge pages: slower, not wrong
+            mapping.madvise(advice)
+    return mapping
+
+
+POOL = Pool()
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "") -> Array:
+    """An uninitialised row-major array, aligned to `ALIGNMENT`. Raises CallError naming `name` when memory is out."""
+    now = settings.current()
+    size = dtype.itemsize
+    for extent in shape:
+        size *= extent
+    try:
+        if size >= LARGE:
+            raw = POOL.take(size, huge=now.huge_pages, limit=now.pool_bytes)
+        else:
+            padded = np.empty(size + ALIGNMENT, np.uint8)
+            skip = -padded.ctypes.data % ALIGNMENT
+            raw = padded[skip : skip + size]
+    except (MemoryError, ValueError):
+        raise CallError(
+            f"no memory for {name or 'a buffer'} of {size} bytes", remedy="a smaller extent, or hand the array in"
+        ) from None
+    if now.poison:
+        raw.fill(0xFF)
+    return raw.view(dtype).reshape(shape)
