@@ -18,50 +18,37 @@ from weft.ir.op import Op  # noqa: E402
 from weft.ir.op_interp import interpret  # noqa: E402
 from weft.ir.op_parser import parse_file  # noqa: E402
 
-_SEQUENCE = [
-    {"S": 7, "T": 7, "D": 5, "E": 3},
-    {"S": 1, "T": 1, "D": 1, "E": 1},
-    {"S": 5, "T": 11, "D": 3, "E": 2},
-    {"S": 0, "T": 3, "D": 2, "E": 2},
-]
-_GRID = [{"X": 5, "Y": 3, "Z": 7}, {"X": 1, "Y": 1, "Z": 1}, {"X": 2, "Y": 1, "Z": 3}, {"X": 3, "Y": 0, "Z": 2}]
-_MATRIX = [
-    {"M": 5, "N": 7, "K": 3},
-    {"M": 1, "N": 1, "K": 1},
-    {"M": 0, "N": 3, "K": 2},
-    {"M": 3, "N": 0, "K": 2},
-    {"M": 2, "N": 3, "K": 0},
-]
-_SCAN = [
-    {"T": 7, "D": 3, "E": 5, "C": 4},
-    {"T": 1, "D": 1, "E": 1, "C": 1},
-    {"T": 0, "D": 2, "E": 2, "C": 2},
-    {"T": 13, "D": 0, "E": 3, "C": 0},
-]
-_BLOCKS = [
-    {"P": 3, "L": 4, "R": 2, "C": 3, "Q": 5, "N": 7, "D": 3, "E": 2},
-    {"P": 1, "L": 1, "R": 1, "C": 1, "Q": 1, "N": 1, "D": 1, "E": 1},
-]
-_IMAGE = [
-    {"N": 2, "C": 3, "H": 7, "W": 5, "K": 4, "R": 3, "S": 3},
-    {"N": 2, "C": 3, "H": 7, "W": 5, "K": 4, "R": 3, "S": 3, "U": 2, "V": 1, "P": 1, "Q": 1},
-    {"N": 1, "C": 1, "H": 11, "W": 13, "K": 1, "R": 5, "S": 2, "U": 3, "V": 2, "P": 0, "Q": 1},
-    {"N": 1, "C": 1, "H": 1, "W": 1, "K": 1, "R": 1, "S": 1},
-    {"N": 0, "C": 2, "H": 3, "W": 3, "K": 2, "R": 3, "S": 3},
-    {"N": 1, "C": 0, "H": 3, "W": 3, "K": 2, "R": 3, "S": 3},
-]
+
+def table(names: str, *rows: tuple[int, ...]) -> list[dict[str, int]]:
+    """One set of extents per row; a short row leaves the last names (parameters) to their defaults."""
+    return [dict(zip(names.split(), row, strict=False)) for row in rows]
+
+
+_SEQUENCE = table("S T D E W", (7, 7, 5, 3), (1, 1, 1, 1), (5, 11, 3, 2), (0, 3, 2, 2), (9, 9, 2, 2, 3))
+_GRID = table("X Y Z", (5, 3, 7), (1, 1, 1), (2, 1, 3), (3, 0, 2))
+_MATRIX = table("M N K", (5, 7, 3), (1, 1, 1), (0, 3, 2), (3, 0, 2), (2, 3, 0))
+_SCAN = table("T D E C", (7, 3, 5, 4), (1, 1, 1, 1), (0, 2, 2, 2), (13, 0, 3, 0))
+_BLOCKS = table("P L R C Q N D E M K", (3, 4, 2, 3, 5, 7, 3, 2, 5, 7), (1,) * 10, (2, 0, 2, 3, 2, 3, 2, 2, 4, 1))
+_IMAGE = table(
+    "N C H W K R S U V P Q",
+    (2, 3, 7, 5, 4, 3, 3),
+    (2, 3, 7, 5, 4, 3, 3, 2, 1, 1, 1),
+    (1, 1, 11, 13, 1, 5, 2, 3, 2, 0, 1),
+    (1, 1, 1, 1, 1, 1, 1),
+    (0, 2, 3, 3, 2, 3, 3),
+    (1, 0, 3, 3, 2, 3, 3),
+)
 SIZES: dict[str, list[dict[str, int]]] = {
     "softmax.gir": _MATRIX,
     "layernorm.gir": _MATRIX,
     "matmul.gir": _MATRIX,
-    "attention.gir": [*_SEQUENCE, {"S": 9, "T": 9, "D": 2, "E": 2, "W": 3}],
+    "attention.gir": _SEQUENCE,
     "conv2d.gir": _IMAGE,
     "stencil7.gir": _GRID,
     "gauss_seidel.gir": _GRID,
     "decay.gir": _SCAN,
-    "block_sparse.gir": [*_BLOCKS, {"P": 2, "L": 0, "R": 2, "C": 3, "Q": 2, "N": 3, "D": 2, "E": 2}],
+    "block_sparse.gir": _BLOCKS,
 }
-SIZES["block_sparse.gir"] = [s | {"M": 5, "K": s["Q"]} for s in SIZES["block_sparse.gir"]]
 
 
 def programs() -> list[Op]:
