@@ -1,0 +1,200 @@
+"""Small questions and edits that every pass over GIR needs: expressions, names, and effects of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ..ir.expr import Coord, Expr, refs, rewrite, substitute, variables, walk
+from ..ir.gir import (
+    Access,
+    Alloc,
+    Branch,
+    Compute,
+    Kernel,
+    Level,
+    Load,
+    Loop,
+    Move,
+    Program,
+    Reduce,
+    Stmt,
+    Store,
+    bodies,
+)
+from ..ir.gir import walk as walk_stmts
+
+Body = tuple[Stmt, ...]
+
+
+def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
+    """The statement with `rule` applied to each of its own expressions (nested bodies are left alone)."""
+
+    def access(a: Access) -> Access:
+        return Access(a.buffer, tuple(rule(i) for i in a.index))
+
+    def maybe(e: Expr | None) -> Expr | None:
+        return None if e is None else rule(e)
+
+    match stmt:
+        case Alloc():
+            return replace(stmt, shape=tuple(rule(e) for e in stmt.shape))
+        case Load():
+            return replace(stmt, source=access(stmt.source), predicate=maybe(stmt.predicate), fill=maybe(stmt.fill))
+        case Compute():
+            return replace(stmt, expr=rule(stmt.expr))
+        case Store():
+            return replace(stmt, target=access(stmt.target), value=rule(stmt.value), predicate=maybe(stmt.predicate))
+        case Move():
+            return replace(
+                stmt,
+                target=access(stmt.target),
+                source=access(stmt.source),
+                shape=tuple(rule(e) for e in stmt.shape),
+                predicate=maybe(stmt.predicate),
+                fill=maybe(stmt.fill),
+            )
+        case Loop():
+            return replace(stmt, lo=rule(stmt.lo), hi=rule(stmt.hi))
+        case Branch():
+            return replace(stmt, condition=rule(stmt.condition))
+    return stmt
+
+
+def expressions(stmt: Stmt) -> list[Expr]:
+    """The statement's own expressions, in a fixed order."""
+    found: list[Expr] = []
+
+    def note(e: Expr) -> Expr:
+        found.append(e)
+        return e
+
+    map_expressions(stmt, note)
+    return found
+
+
+def with_bodies(stmt: Stmt, new: tuple[Body, ...]) -> Stmt:
+    match stmt:
+        case Loop():
+            return replace(stmt, body=new[0])
+        case Branch():
+            return replace(stmt, then=new[0], otherwise=new[1])
+    return stmt
+
+
+def map_statements(body: Body, rule: Callable[[Stmt], Body | None]) -> Body:
+    """Innermost first: `rule` returns what replaces a statement (`()` deletes it), or None to keep it."""
+    out: list[Stmt] = []
+    for stmt in body:
+        inner = bodies(stmt)
+        if inner:
+            stmt = with_bodies(stmt, tuple(map_statements(b, rule) for b in inner))
+        new = rule(stmt)
+        out.extend((stmt,) if new is None else new)
+    return tuple(out)
+
+
+def map_kernels(program: Program, rule: Callable[[Kernel], Body]) -> Program:
+    """A program whose kernels have new bodies; the same object where nothing changed."""
+    kernels = tuple(k if (b := rule(k)) is k.body or b == k.body else replace(k, body=b) for k in program.kernels)
+    return (
+        program
+        if all(a is b for a, b in zip(kernels, program.kernels, strict=True))
+        else replace(program, kernels=kernels)
+    )
+
+
+def tiles_read(stmt: Stmt) -> set[str]:
+    """Tiles whose value the statement itself uses."""
+    names = {n for e in expressions(stmt) for n in refs(e)}
+    return names | {stmt.source} if isinstance(stmt, Reduce) else names
+
+
+def tile_written(stmt: Stmt) -> str | None:
+    return stmt.tile if isinstance(stmt, Load | Compute | Reduce) else None
+
+
+def introduced(stmt: Stmt) -> str | None:
+    """The name a statement may bring into its scope."""
+    return stmt.name if isinstance(stmt, Alloc) else tile_written(stmt)
+
+
+def buffer_read(stmt: Stmt) -> str | None:
+    return stmt.source.buffer if isinstance(stmt, Load | Move) else None
+
+
+def buffer_written(stmt: Stmt) -> str | None:
+    return stmt.target.buffer if isinstance(stmt, Store | Move) else None
+
+
+def variables_read(stmt: Stmt) -> set[str]:
+    return {n for e in expressions(stmt) for n in variables(e)}
+
+
+def mutable_tiles(body: Body) -> set[str]:
+    """Names of register tiles that an `Alloc` anywhere in the body introduces."""
+    return {s.name for s in walk_stmts(body) if isinstance(s, Alloc) and s.level is Level.REG}
+
+
+def names(body: Body) -> set[str]:
+    """Every tile, buffer and loop name that occurs in a body."""
+    found: set[str] = set()
+    for s in walk_stmts(body):
+        found |= tiles_read(s) | variables_read(s)
+        found |= {n for n in (tile_written(s), buffer_read(s), buffer_written(s)) if n is not None}
+        if isinstance(s, Loop):
+            found.add(s.var)
+        if isinstance(s, Alloc):
+            found.add(s.name)
+    return found
+
+
+def fresh(name: str, taken: set[str]) -> str:
+    """`name`, or `name$1`, `name$2` ... : the first that is not taken. It is added to `taken`."""
+    base, k, out = name.split("$")[0], 0, name
+    while out in taken:
+        k += 1
+        out = f"{base}${k}"
+    taken.add(out)
+    return out
+
+
+def rename_tile(stmt: Stmt, old: str, new: str) -> Stmt:
+    """One statement (nested bodies included) with a tile renamed wherever it is read or written."""
+    from ..ir.expr import Ref
+
+    def rule(e: Expr) -> Expr:
+        return rewrite(e, lambda n: Ref(new, n.location) if isinstance(n, Ref) and n.name == old else None)
+
+    stmt = map_expressions(stmt, rule)
+    match stmt:
+        case Load() | Compute() if stmt.tile == old:
+            stmt = replace(stmt, tile=new)
+        case Reduce():
+            stmt = replace(
+                stmt, tile=new if stmt.tile == old else stmt.tile, source=new if stmt.source == old else stmt.source
+            )
+        case Alloc() if stmt.name == old:
+            stmt = replace(stmt, name=new)
+    inner = bodies(stmt)
+    return with_bodies(stmt, tuple(tuple(rename_tile(s, old, new) for s in b) for b in inner)) if inner else stmt
+
+
+def substitute_vars(stmt: Stmt, values: dict[str, Expr]) -> Stmt:
+    """One statement (nested bodies included) with loop indices replaced."""
+    stmt = map_expressions(stmt, lambda e: substitute(e, values))
+    inner = bodies(stmt)
+    return with_bodies(stmt, tuple(tuple(substitute_vars(s, values) for s in b) for b in inner)) if inner else stmt
+
+
+def coordinates(expr: Expr) -> set[int]:
+    return {n.axis for n in walk(expr) if isinstance(n, Coord)}
+
+
+def loops_around(body: Body, outer: tuple[Loop, ...] = ()) -> Iterator[tuple[Stmt, tuple[Loop, ...]]]:
+    """Every statement with the loops that enclose it, outermost first, in program order."""
+    for stmt in body:
+        yield stmt, outer
+        inner = (*outer, stmt) if isinstance(stmt, Loop) else outer
+        for b in bodies(stmt):
+            yield from loops_around(b, inner)
