@@ -1,4 +1,4 @@
-"""From what a user hands to compile() to one verified program: an `Op`, or a `gir.Program` that is already scheduled."""
+"""From what a user hands to compile() to one verified program: an `Op`, or a scheduled `gir.Program`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,165 @@
+"""`weft run FILE.gir --input x=x.npy --output y=y.npy [--check] [--random]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ...ir.dtypes import DType
+from ...ir.errors import BindError, CallError, UserError
+from ...ir.op import Op, Tensor
+from .. import extents
+from ..kernel import Kernel
+from ..signature import Signature
+from . import common
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Largest error of a result, in units of the largest magnitude of the reference, that --check accepts.
+TOLERANCE = {DType.F64: 1e-10, DType.F32: 1e-4, DType.F16: 1e-2, DType.BF16: 4e-2}
+
+
+@click.command("run")
+@common.program_options
+@click.option("--input", "inputs", multiple=True, metavar="NAME=FILE", help="An array (.npy) or, for rank 0, a number.")
+@click.option("--output", "outputs", multiple=True, metavar="NAME=FILE", help="Where to write an output (.npy).")
+@click.option("--random", "random", is_flag=True, help="Fill inputs that are not given with random numbers.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option("--check", is_flag=True, help="Compare with the float64 interpreter and print the largest error.")
+@click.option("--threads", type=click.IntRange(1, 4096), help="Threads of the call.")
+def command(
+    file: Path,
+    entry: str | None,
+    bind: tuple[str, ...],
+    target: str | None,
+    machine: str | None,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    random: bool,
+    seed: int,
+    check: bool,
+    threads: int | None,
+) -> None:
+    """Run the operator in FILE on arrays from files."""
+    from ..driver import compile
+
+    values = common.bindings(bind)
+    sources = common.pairs(inputs, "--input")
+    sinks = common.pairs(outputs, "--output")
+    with common.progress(f"compiling {file.name}"):
+        kernel = compile(file, target, bind=values, threads=threads, entry=entry, machine=machine)
+    signature = kernel.signature
+    _known(sources, signature.inputs, "input")
+    _known(sinks, signature.outputs, "output")
+    arrays: dict[str, Any] = {t.name: read_array(sources[t.name], t) for t in signature.inputs if t.name in sources}
+    if random:
+        arrays = random_inputs(signature, arrays, values, seed)
+    with common.progress(f"running {kernel.name}"):
+        result = kernel(**arrays)
+    results = dict(zip([t.name for t in signature.outputs], _tuple(result), strict=True))
+    for name, path in sinks.items():
+        with common.written_whole(path) as temporary, temporary.open("wb") as handle:
+            np.save(handle, storable(results[name]), allow_pickle=False)
+    for tensor in signature.outputs:
+        shape = ", ".join(map(str, results[tensor.name].shape))
+        click.echo(f"{tensor.name}: {tensor.dtype}[{shape}]")
+    if check:
+        with common.progress("checking with the interpreter"):
+            _check(kernel, arrays, values, results)
+
+
+def read_array(path: Path, tensor: Tensor) -> Any:
+    """An array from a `.npy` file, or the number that `path` spells for a rank-0 tensor. Raises UserError."""
+    if not tensor.shape and not path.exists():
+        try:
+            return float(str(path)) if tensor.dtype.is_float else int(str(path))
+        except ValueError:
+            raise UserError(f"input '{tensor.name}': '{path}' is neither a file nor a number") from None
+    try:
+        with path.open("rb") as handle:
+            array = np.load(handle, allow_pickle=False)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise UserError(f"{path} is not an array file (.npy): {str(error).splitlines()[0]}") from None
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path} is an archive of arrays", remedy="one .npy file per input")
+    if tensor.dtype is DType.BF16 and array.dtype in (np.dtype("V2"), np.dtype(np.uint16)):
+        array = array.view(DType.BF16.numpy)  # .npy has no name for bf16
+    return array
+
+
+def storable(array: Any) -> Array:
+    """An array as `.npy` can hold it: bf16 as its 16 bits, which `read_array` understands."""
+    plain = np.asarray(array)
+    return plain.view(np.uint16) if plain.dtype == DType.BF16.numpy else plain
+
+
+def random_inputs(signature: Signature, given: Mapping[str, Any], bind: Mapping[str, int], seed: int) -> dict[str, Any]:
+    """The given arrays and random ones for the rest: floats normal, integers and booleans 0 or 1."""
+    rng = np.random.default_rng(seed)
+    named = extents.check_bindings(signature, bind, "--bind")
+    known = [(t, np.shape(given[t.name])) for t in signature.inputs if t.name in given]
+    try:
+        values = extents.solve(signature, [(t, s) for t, s in known if len(s) == len(t.shape)], named)
+    except BindError as error:
+        error.remedy = error.remedy and "--bind SYMBOL=N for every symbol that no --input determines"
+        raise
+    out: dict[str, Any] = {}
+    for tensor in signature.inputs:
+        if tensor.name in given:
+            out[tensor.name] = given[tensor.name]
+            continue
+        shape = extents.shape_of(tensor, values)
+        drawn = rng.standard_normal(shape) if tensor.dtype.is_float else rng.integers(0, 2, shape)
+        out[tensor.name] = np.asarray(drawn).astype(tensor.dtype.numpy)
+    return out
+
+
+def _check(kernel: Kernel, arrays: Mapping[str, Any], bind: Mapping[str, int], results: Mapping[str, Array]) -> None:
+    """Raises UserError where a result differs by more than its tolerance."""
+    if not isinstance(kernel.program, Op):
+        raise UserError("--check compares with index notation; this program was scheduled by hand")
+    from ...ir.op_interp import interpret
+
+    expected = interpret(kernel.program, {n: np.asarray(a) for n, a in arrays.items()}, dict(bind), float64=True)
+    wrong: list[str] = []
+    for tensor in kernel.signature.outputs:
+        error = largest_error(results[tensor.name], expected[tensor.name], tensor.dtype)
+        allowed = TOLERANCE.get(tensor.dtype, 0.0)
+        click.echo(f"{tensor.name}: largest error {error:.3g} (allowed {allowed:.3g})")
+        if not error <= allowed:
+            wrong.append(tensor.name)
+    if wrong:
+        raise CallError(f"results differ from the interpreter: {', '.join(wrong)}", remedy="report this program")
+
+
+def largest_error(found: Any, expected: Any, dtype: DType) -> float:
+    """Relative to the largest finite magnitude of the reference (at least 1); infinite where NaN or infinities differ,
+    or where integers do."""
+    actual, reference = np.asarray(found), np.asarray(expected)
+    if not dtype.is_float:
+        return 0.0 if np.array_equal(actual, reference) else float("inf")
+    actual, reference = actual.astype(np.float64), reference.astype(np.float64)
+    finite = np.isfinite(reference)
+    if not np.array_equal(actual[~finite], reference[~finite], equal_nan=True) or not np.isfinite(actual[finite]).all():
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    scale = max(1.0, float(np.abs(reference[finite]).max()))
+    return float(np.abs(actual[finite] - reference[finite]).max()) / scale
+
+
+def _known(given: Mapping[str, Path], tensors: tuple[Tensor, ...], what: str) -> None:
+    names = [t.name for t in tensors]
+    for name in given:
+        if name not in names:
+            raise CallError(f"the operator has no {what} '{name}'", remedy=", ".join(names))
+
+
+def _tuple(result: Any) -> tuple[Any, ...]:
+    return result if isinstance(result, tuple) else (result,)
