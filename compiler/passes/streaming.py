@@ -1,0 +1,346 @@
+"""Streaming reductions: several reductions over one axis, done in one ordered pass.
+
+    m[i] = max[j] x[i, j]                        -->   the same, and
+    l[i] = sum[j] exp(x[i, j] - m[i])                  stream[j] { m; l repair  l * exp(old.m - new.m) }
+
+A sum whose summand refers to earlier results over the same axis keeps its state relative to the results so far; when
+these change, the state is multiplied by T(old, new) (action.py derives and tests it; docs/rules.md, section 1). The
+repair keeps a state whose references did not change, and resets one whose maximum was still the identity: exp(-inf +
+inf) is never formed, and what a masked prefix left behind is dropped. Three rules make summands fit:
+
+  - pointwise definitions in between are inlined:  e = exp(x - m); l = sum e
+  - a factor that does not move along the axis, and refers to a sum, leaves the sum:
+        o = sum[j] e / l * v  -->  o$0 = sum[j] e * v; o = o$0 / l       (over nothing it stays the identity)
+  - a square about the mean becomes one about the running mean, merged by counts (Chan, Golub, LeVeque 1983):
+        q = sum[j] (x - s / N)**2  -->  c = sum[j] 1; q = sum[j] (x - s / c)**2, repair old.q + old.c * (difference)**2
+
+Reductions that refer to nothing join a stream that reads the same elements. Runs when names have been seen through
+(inline) and equal definitions merged (cse); what it leaves unread is removed after it (dce).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from ...ir.dtypes import DType
+from ...ir.expr import Boundary, Call, Cast, Const, Expr, Fn, Read, Var, as_int, reads, rewrite, substitute, variables
+from ...ir.monoids import builtin
+from ...ir.op import Axis, Component, Definition, Op, Pointwise, Reduction, Stream, Tensor
+from ...ir.typing import TypeEnv, infer
+from .action import ONE, Summand, equal_on_samples, transfer
+from .compose import compose, same_integer
+from .elaborating import elaborated, elaborated_stream, state_types, tensor_types
+from .hoist import PLACEHOLDER, hoist
+from .inline import inlinable
+from .names import fresh, rename_axes, used_names
+from .repair import chan_repair, factor_repair
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """`independent`: let reductions that refer to nothing share a pass over what they read."""
+
+    independent: bool = True
+    name: ClassVar[str] = "streaming"
+    form: ClassVar[str] = "op"
+
+    def run(self, op: Op) -> Op:
+        return _Streams(op, self.independent).run()
+
+
+@dataclass
+class _Group:
+    """A stream being built: definitions in dependence order, with common axis names, and what to put beside them."""
+
+    axis: Axis
+    guard: Expr | None
+    free: tuple[Axis, ...]
+    members: dict[str, Definition] = field(default_factory=dict)
+    components: list[Component] = field(default_factory=list)
+
+
+class _Streams:
+    def __init__(self, op: Op, independent: bool) -> None:
+        self.op = op
+        self.independent = independent
+        self.taken = used_names(op)
+        self.grouped = {c.target for s in op.streams for c in s.components}
+
+    def run(self) -> Op:
+        streams = list(self.op.streams)
+        for name in [d.name for d in self.op.definitions]:
+            d = self.op.definition_of(name)
+            if d is None or name in self.grouped or not _streamable(d):
+                continue
+            group = self.collect(d)
+            if len(group.components) > 1:
+                self.grouped |= {c.target for c in group.components}
+                streams.append(elaborated_stream(Stream(group.axis.name, tuple(group.components)), self.op))
+        return replace(self.op, streams=tuple(streams))
+
+    def collect(self, d: Definition) -> _Group:
+        assert isinstance(d.body, Reduction)
+        group = _Group(d.body.axes[0], d.body.guard, d.axes)
+        group.members[d.name] = d
+        group.components.append(Component(d.name))
+        names = [x.name for x in self.op.definitions]
+        for name in names[names.index(d.name) + 1 :]:
+            candidate = self.op.definition_of(name)
+            if candidate is not None and name not in self.grouped and _streamable(candidate):
+                self.admit(candidate, group)
+        return group
+
+    # admission -----------------------------------------------------------------------------------------------------
+
+    def admit(self, d: Definition, group: _Group) -> None:
+        """Adds `d` to the group, with what has to be rewritten for it, where the rules allow."""
+        exposed = self.expose(d, group)
+        refers = {r.tensor for r in exposed.reads} & set(group.members)
+        named = self.align(exposed, group, bool(refers))
+        if named is None or self.depends_otherwise(named, group):
+            return
+        if not refers:
+            self.commit(group, d, (named,), Component(d.name))
+            return
+        if _monoid_fn(named) is not Fn.ADD or any(not self.is_exact(t, group) for t in refers):
+            return
+        _ = self.admit_factor(d, named, group) or self.admit_square(d, named, group)
+
+    def admit_factor(self, d: Definition, named: Definition, group: _Group) -> bool:
+        assert isinstance(named.body, Reduction)
+        types = tensor_types(self.op)
+        summand = Summand(named.body.args[0], frozenset(group.members), group.axis.name)
+        sums = frozenset(m for m, x in group.members.items() if _monoid_fn(x) not in (Fn.MAX, Fn.MIN))
+        inner, outer = hoist(summand, sums)
+        if outer is not None:
+            return self.admit_hoisted(d, named, inner, outer, group)
+        t = transfer(summand, types)
+        if t is None:
+            return False
+        repair = None if t == ONE else factor_repair(d.name, t, group.members)
+        self.commit(group, d, (named,), Component(d.name, repair))
+        return True
+
+    def admit_hoisted(self, d: Definition, named: Definition, inner: Expr, outer: Expr, group: _Group) -> bool:
+        """`outer` is what becomes of the sum once `inner` has been summed."""
+        body = named.body
+        assert isinstance(body, Reduction)
+        types = tensor_types(self.op)
+        t = transfer(Summand(inner, frozenset(group.members), group.axis.name), types)
+        if t is None:
+            return False
+        state = state_types(body, d)[0] or d.targets[0].dtype.arithmetic
+        part = fresh(d.name, self.taken)
+        here = tuple(Var(a.name) for a in named.axes)
+        target = replace(named.targets[0], name=part, dtype=state)
+        summed = replace(named, targets=(target,), body=replace(body, args=(inner,)))
+        done: Expr = rewrite(
+            outer,
+            lambda e: replace(e, tensor=part, index=here) if isinstance(e, Read) and e.tensor == PLACEHOLDER else None,
+        )
+        extra: tuple[Definition, ...] = ()
+        nothing, count = self.nothing(Read(part, here), group, named)
+        if count is not None:
+            extra = (count,)
+        if nothing is not None:
+            done = Call(Fn.SELECT, (nothing, body.monoid.identity[0], done))
+        scaled = replace(named, body=Pointwise(done))
+        for c in extra:
+            self.join(group, c, Component(c.name))
+        repair = None if t == ONE else factor_repair(part, t, group.members)
+        self.commit(group, d, (*extra, summed, scaled), Component(part, repair))
+        return True
+
+    def nothing(self, total: Read, group: _Group, named: Definition) -> tuple[Expr | None, Definition | None]:
+        """The condition under which nothing was summed (None: never), and a count to be added if that needs one."""
+        if group.guard is None:
+            lo, hi = as_int(group.axis.lo), as_int(group.axis.hi)
+            if lo is not None and hi is not None:
+                return (None, None) if lo < hi else (Const(True, DType.BOOL), None)
+            return Call(Fn.GE, (group.axis.lo, group.axis.hi)), None
+        for name, m in group.members.items():
+            assert isinstance(m.body, Reduction)
+            if _monoid_fn(m) in (Fn.MAX, Fn.MIN) and m.targets[0].dtype.is_float:
+                # Elements that are all the identity themselves left a NaN in the total, or nothing worth keeping.
+                unseen = Call(Fn.EQ, (Read(name, tuple(Var(a.name) for a in m.axes)), m.body.monoid.identity[0]))
+                zero = Call(Fn.EQ, (total, Const(0.0)))
+                return Call(Fn.AND, (unseen, zero)), None
+        count = self.count(group)
+        if count.name in group.members:
+            return Call(Fn.EQ, (Read(count.name, tuple(Var(a.name) for a in count.axes)), Const(0.0))), None
+        return Call(Fn.EQ, (Read(count.name, tuple(Var(a.name) for a in count.axes)), Const(0.0))), count
+
+    def admit_square(self, d: Definition, named: Definition, group: _Group) -> bool:
+        """A sum of squares about the mean of a member."""
+        body = named.body
+        assert isinstance(body, Reduction)
+        if group.guard is not None or as_int(group.axis.lo) != 0:
+            return False
+        referred = {r.tensor for r in named.reads} & set(group.members)
+        if len(referred) != 1:
+            return False
+        name = referred.pop()
+        s = group.members[name]
+        assert isinstance(s.body, Reduction)
+        if _monoid_fn(s) is not Fn.ADD or s.targets[0].dtype is not (state := s.targets[0].dtype.arithmetic):
+            return False
+        if not state.is_float or (state_types(body, d)[0] or state) is not state:
+            return False
+        here = Read(name, tuple(Var(a.name) for a in s.axes))
+        x = s.body.args[0]
+        from_mean = Call(Fn.SUB, (x, Call(Fn.DIV, (here, Cast(state, group.axis.hi)))))
+        types = tensor_types(self.op)
+        if not equal_on_samples(body.args[0], Call(Fn.MUL, (from_mean, from_mean)), types):
+            return False
+        count = self.count(group, state)
+        running = Call(Fn.DIV, (here, Read(count.name, here.index)))
+        away = Call(Fn.SUB, (x, running))
+        squared = replace(named, body=replace(body, args=(Call(Fn.MUL, (away, away)),)))
+        extra = () if count.name in group.members else (count,)
+        for c in extra:
+            self.join(group, c, Component(c.name))
+        repair = chan_repair(d.name, name, count.name)
+        self.commit(group, d, (*extra, squared), Component(d.name, repair))
+        return True
+
+    def count(self, group: _Group, dtype: DType = DType.F32) -> Definition:
+        """How many elements the pass has seen: a member of the group, or a new definition."""
+        one = Const(1.0, dtype)
+        for m in group.members.values():
+            if isinstance(m.body, Reduction) and m.body.args == (one,) and _monoid_fn(m) is Fn.ADD:
+                return m
+        shape = tuple(a.hi for a in group.free)
+        target = Tensor(fresh("count", self.taken), dtype, shape)
+        return Definition((target,), group.free, Reduction(builtin("sum", dtype), (group.axis,), (one,), group.guard))
+
+    # pieces --------------------------------------------------------------------------------------------------------
+
+    def expose(self, d: Definition, group: _Group) -> Definition:
+        """`d` with the pointwise definitions inlined that depend on the group."""
+        for _ in range(len(self.op.definitions)):
+            dependent = self.dependents(group)
+            axes = d.axes + (d.body.axes if isinstance(d.body, Reduction) else ())
+
+            def rule(e: Expr) -> Expr | None:
+                if not isinstance(e, Read) or e.tensor not in dependent:  # noqa: B023
+                    return None
+                found = self.op.definition_of(e.tensor)
+                if found is None or not inlinable(found):
+                    return None
+                return compose(e, found, self.op, axes)  # noqa: B023
+
+            assert isinstance(d.body, Reduction)
+            args = tuple(rewrite(a, rule) for a in d.body.args)
+            if args == d.body.args:
+                break
+            d = replace(d, body=replace(d.body, args=args))
+        return d
+
+    def dependents(self, group: _Group) -> set[str]:
+        """Tensors that depend on a member of the group, other than the members themselves."""
+        reached = set(group.members)
+        for d in self.op.definitions:
+            if any(r.tensor in reached for r in d.reads):
+                reached |= set(d.target_names)
+        return reached - set(group.members)
+
+    def depends_otherwise(self, d: Definition, group: _Group) -> bool:
+        """Whether `d` depends on the group in another way than through references in its summand."""
+        assert isinstance(d.body, Reduction)
+        dependent = self.dependents(group)
+        if any(r.tensor in dependent for r in d.reads):
+            return True
+        plain = [e for a in d.body.axes for e in (a.lo, a.hi)] + ([d.body.guard] if d.body.guard is not None else [])
+        inner = [e for r in d.reads for e in (*r.index, *((r.fill,) if r.fill is not None else ()))]
+        return any(r.tensor in group.members for e in plain + inner for r in reads(e))
+
+    def is_exact(self, name: str, group: _Group) -> bool:
+        """Whether the running value of a member is the value that a read of its tensor gives: nothing is rounded."""
+        d = group.members[name]
+        assert isinstance(d.body, Reduction)
+        state = state_types(d.body, d)[0] or infer(d.body.args[0], TypeEnv(tensor_types(self.op)))
+        target = d.targets[0].dtype
+        if state is target:
+            return True
+        arg = d.body.args[0]
+        if _monoid_fn(d) not in (Fn.MAX, Fn.MIN) or state is not target.arithmetic:
+            return False
+        return isinstance(arg, Read) and self.op.tensors[arg.tensor].dtype is target and arg.fill is None
+
+    def align(self, d: Definition, group: _Group, refers: bool) -> Definition | None:
+        """`d` with the group's names for its axes, or None where the ranges, guards or references do not match."""
+        assert isinstance(d.body, Reduction)
+        axis = d.body.axes[0]
+        free = {a.name for a in d.axes}
+        new: dict[str, str] = {axis.name: group.axis.name}
+        pairs: list[tuple[Expr, str]] = []
+        if refers:
+            for r in d.reads:
+                if r.tensor in group.members:
+                    if r.boundary is not Boundary.NONE:
+                        return None
+                    pairs += zip(r.index, (a.name for a in group.members[r.tensor].axes), strict=True)
+        else:
+            shared = self.shared_read(d, axis.name, group) if self.independent else None
+            if shared is None or len(d.axes) != len(group.free):
+                return None
+            pairs = [(a, b.name) for a, b in zip(*shared, strict=True) if isinstance(b, Var)]
+            pairs = [p for p in pairs if p[0] != Var(axis.name)]
+        for e, name in pairs:
+            if not isinstance(e, Var) or e.name not in free or new.setdefault(e.name, name) != name:
+                return None
+        if not {a.name for a in group.free} <= set(new.values()) or len(set(new.values())) != len(new):
+            return None
+        for a in d.axes:
+            if a.name not in new:
+                clash = a.name in new.values() or a.name in {b.name for b in group.free} | {group.axis.name}
+                new[a.name] = fresh(a.name, self.taken) if clash else a.name
+        out = rename_axes(d, new)
+        assert isinstance(out.body, Reduction)
+        mine = {a.name: a for a in out.axes}
+        same = all(same_integer(mine[a.name].hi, a.hi) for a in group.free)
+        bound = out.body.axes[0]
+        same = same and same_integer(bound.lo, group.axis.lo) and same_integer(bound.hi, group.axis.hi)
+        return out if same and out.body.guard == group.guard else None
+
+    def shared_read(self, d: Definition, axis: str, group: _Group) -> tuple[tuple[Expr, ...], tuple[Expr, ...]] | None:
+        """Indices of a read of `d` and of a member that can be the same element, moving along the axis."""
+        for r in d.reads:
+            for m in group.members.values():
+                for other in m.reads:
+                    if r.tensor != other.tensor or Var(axis) not in r.index or r.boundary is not other.boundary:
+                        continue
+                    k = r.index.index(Var(axis))
+                    if other.index[k] != Var(group.axis.name) or r.fill != other.fill:
+                        continue
+                    named = {a.name: b for a, b in zip(r.index, other.index, strict=True) if isinstance(a, Var)}
+                    if tuple(substitute(e, named) for e in r.index) == other.index:
+                        return r.index, other.index
+        return None
+
+    def join(self, group: _Group, d: Definition, component: Component) -> None:
+        group.members[component.target] = d
+        group.components.append(component)
+
+    def commit(self, group: _Group, d: Definition, new: tuple[Definition, ...], component: Component) -> None:
+        """Puts `new` in the place of `d` and makes the component's definition a member."""
+        types = tensor_types(self.op) | {t.name: t.dtype for x in new for t in x.targets}
+        typed = tuple(elaborated(x, types) for x in new)
+        out = []
+        for old in self.op.definitions:
+            out += list(typed) if old.name == d.name else [old]
+        self.op = replace(self.op, definitions=tuple(out))
+        self.join(group, next(x for x in typed if x.name == component.target), component)
+
+
+def _streamable(d: Definition) -> bool:
+    """One value, reduced over one axis, in an order that may be chosen."""
+    if not isinstance(d.body, Reduction) or len(d.targets) != 1 or len(d.body.axes) != 1:
+        return False
+    axis = d.body.axes[0]
+    return d.body.monoid.commutative and not (variables(axis.lo) | variables(axis.hi)) & {axis.name}
+
+
+def _monoid_fn(d: Definition) -> Fn | None:
+    return d.body.monoid.fn if isinstance(d.body, Reduction) else None
