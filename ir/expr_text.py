@@ -88,13 +88,13 @@ class ExprParser:
             self.tokens.error("expression too long or too deep", start, "split it into several definitions")
         return expr
 
-    def expr(self, level: int = TERNARY) -> Expr:
-        """An expression of at least this precedence."""
+    def expr(self, level: int = TERNARY, base: Expr | None = None) -> Expr:
+        """An expression of at least this precedence; `base` is its first atom where that is already consumed."""
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             self.tokens.error("nested too deeply", remedy="split the expression into several definitions")
         try:
-            left = self.prefix(level)
+            left = self.prefix(level) if base is None else self.power(base, level)
             while True:
                 token = self.tokens.peek()
                 found = _BINARY.get(token.text) if token.kind is not Kind.END else None
@@ -128,7 +128,9 @@ class ExprParser:
                 self.tokens.next()
                 return self.literal(literal, negative=True)
             return Call(Fn.NEG, (self.expr(UNARY),), token.location)
-        base = self.atom()
+        return self.power(self.atom(), level)
+
+    def power(self, base: Expr, level: int) -> Expr:
         if self.tokens.at("**") and level <= POWER:
             power = self.tokens.next()
             return Call(Fn.POW, (base, self.expr(UNARY)), power.location)
@@ -272,6 +274,8 @@ class _Printer:
                 return f"@{axis}", ATOM
             case Cast(dtype, arg):
                 return f"{dtype}({self.text(arg)})", ATOM
+            case Read(tensor, (), Boundary.NONE):
+                return tensor, ATOM
             case Read(tensor, index, boundary, fill):
                 mode = "" if boundary is Boundary.NONE else f".{boundary.value}"
                 if fill is not None:
