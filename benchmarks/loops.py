@@ -110,7 +110,7 @@ def _text(lanes: int) -> str:
 class Loops:
     """The compiled loops, and `threads` threads to run them on (the caller is one of them)."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, pin: bool = True) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         features = llvm.get_host_cpu_features()
@@ -130,7 +130,7 @@ class Loops:
         move, fma = self._engine.get_function_address("move"), self._engine.get_function_address("fma")
         self._move = ctypes.CFUNCTYPE(None, pointer, pointer, longs, longs, longs, pointer)(move)
         self._fma = ctypes.CFUNCTYPE(None, longs, pointer)(fma)
-        self._team = Team(threads)
+        self._team = Team(threads, pin)
         self._sinks = aligned(threads * _LINE)
 
     def move(self, source: np.ndarray, target: np.ndarray, read: int, write: int) -> None:
@@ -168,11 +168,11 @@ class Loops:
 class Team:
     """`threads - 1` waiting threads; `run(job)` calls `job(k)` on every member and returns when all are done.
 
-    Every member, the caller too, is pinned to a CPU of its own: a scheduler takes long to part two threads.
+    With `pin`, every member, the caller too, stays on a CPU of its own: a scheduler takes long to part two threads.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    def __init__(self, threads: int, pin: bool) -> None:
+        self._cpus = sorted(os.sched_getaffinity(0)) if pin and hasattr(os, "sched_getaffinity") else []
         self._start = threading.Barrier(threads)
         self._end = threading.Barrier(threads)
         self._job: Callable[[int], None] | None = None
