@@ -1,0 +1,131 @@
+"""Invariant hoisting: what is the same in every iteration of a serial loop is done once before it.
+
+    loop j = 0 .. 64 {                    q[16] = Q[i + @0]
+      q[16] = Q[i + @0]          -->      loop j = 0 .. 64 {
+      ...                                   ...
+
+Moved are loads, computations and reductions that introduce a tile, when nothing they use changes in the loop (the loop
+index, tiles and buffers written there). Computations have no effect but their tile, so they may move out of a loop that
+might not run; a load moves only out of a loop that provably runs (its index may be legal only there, and it would add
+traffic). `max_bytes` bounds the tiles moved out of one loop: more than the registers hold would travel twice.
+
+Runs in the monotone set, after guards: a guard over the loop index pins a load to its loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar
+
+from ...ir.expr import variables
+from ...ir.gir import Alloc, Branch, Compute, Kernel, Load, Loop, LoopKind, Program, Reduce, Stmt, Sync
+from ...ir.gir import walk as walk_stmts
+from ..gir_tools import (
+    Body,
+    buffer_read,
+    buffer_written,
+    expressions,
+    fresh,
+    map_kernels,
+    mutable_tiles,
+    names,
+    rename_tile,
+    tile_written,
+    tiles_read,
+)
+from ..index_math import Env, program_env
+
+
+@dataclass(frozen=True)
+class HoistInvariant:
+    """`max_bytes`: of the tiles that may move out of one loop."""
+
+    max_bytes: int = 2048
+
+    name: ClassVar[str] = "hoist_invariant"
+    form: ClassVar[str] = "gir"
+
+    def run(self, program: Program) -> Program:
+        env = program_env(program)
+        return map_kernels(program, lambda k: _Hoister(self.max_bytes, k).body(k.body, env))
+
+
+class _Hoister:
+    def __init__(self, max_bytes: int, kernel: Kernel) -> None:
+        self.max_bytes, self.kernel = max_bytes, kernel
+        self.mutable = mutable_tiles(kernel.body)
+        self.sizes: dict[str, int] = {}
+        self.taken = names(kernel.body)
+
+    def body(self, body: Body, env: Env) -> Body:
+        out: list[Stmt] = []
+        for stmt in body:
+            match stmt:
+                case Loop():
+                    stmt = replace(stmt, body=self.body(stmt.body, env.inside(stmt)))
+                    if stmt.kind in (LoopKind.SERIAL, LoopKind.UNROLL):
+                        moved, stmt = self.split(stmt, env)
+                        out.extend(moved)
+                case Branch():
+                    then, otherwise = (self.body(b, env) for b in (stmt.then, stmt.otherwise))
+                    stmt = replace(stmt, then=then, otherwise=otherwise)
+            out.append(stmt)
+        return tuple(out)
+
+    def split(self, loop: Loop, env: Env) -> tuple[list[Stmt], Loop]:
+        """What moves before the loop, and the loop without it."""
+        inside = list(walk_stmts(loop.body))
+        written = {b for s in inside if (b := buffer_written(s)) is not None}
+        written |= {s.name for s in inside if isinstance(s, Alloc)}
+        writers = [t for s in inside if (t := tile_written(s)) is not None]
+        changing = set(writers)
+        synced = any(isinstance(s, Sync) for s in inside)
+        runs = env.less(loop.lo, loop.hi)
+        moved: list[Stmt] = []
+        kept: list[Stmt] = list(loop.body)
+        budget = self.max_bytes
+        position = 0
+        while position < len(kept):
+            stmt = kept[position]
+            position += 1
+            if not isinstance(stmt, Load | Compute | Reduce) or stmt.tile in self.mutable:
+                continue
+            if isinstance(stmt, Load) and (not runs or synced or buffer_read(stmt) in written):
+                continue
+            if loop.var in {n for e in expressions(stmt) for n in variables(e)} or tiles_read(stmt) & changing:
+                continue
+            size = self.size(stmt)
+            if size > budget or writers.count(stmt.tile) > 1:
+                continue
+            budget -= size
+            changing.discard(stmt.tile)
+            position -= 1
+            del kept[position]
+            moved.append(stmt)
+            kept, moved = self.rename(stmt.tile, kept, moved, loop)
+        return moved, replace(loop, body=tuple(kept))
+
+    def rename(self, tile: str, kept: list[Stmt], moved: list[Stmt], loop: Loop) -> tuple[list[Stmt], list[Stmt]]:
+        """A name of its own for a tile whose name also occurs outside of the loop."""
+        uses = _occurrences(self.kernel.body, tile)
+        if uses <= _occurrences(tuple(moved), tile) + _occurrences(tuple(kept), tile):
+            return kept, moved
+        new = fresh(tile, self.taken)
+        return [rename_tile(s, tile, new) for s in kept], [rename_tile(s, tile, new) for s in moved]
+
+    def size(self, stmt: Load | Compute | Reduce) -> int:
+        """Bytes of the tile, four to an element where the type is not at hand."""
+        match stmt:
+            case Compute():
+                bytes_ = prod(stmt.shape) * stmt.dtype.bytes
+            case Load():
+                bytes_ = prod(stmt.shape) * 4
+            case Reduce():
+                bytes_ = self.sizes.get(stmt.source, 0)
+        self.sizes[stmt.tile] = bytes_
+        return bytes_
+
+
+def _occurrences(body: Body, tile: str) -> int:
+    return sum((tile_written(s) == tile) + (tile in tiles_read(s)) for s in walk_stmts(body))
