@@ -1,0 +1,325 @@
+"""Scalar functions on LLVM values, lane by lane (semantics: `ir/expr.py`)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ...ir.dtypes import DType
+from ...ir.errors import InternalError
+from ...ir.expr import COMPARISONS, Fn
+from .llvm_text import Code, Elem, Value, arithmetic_elem, literal, mangled, type_name
+
+_RANK = {Elem.I1: 0, Elem.I32: 1, Elem.I64: 2, Elem.F32: 3, Elem.F64: 4}
+_FLOAT_COMPARE = {Fn.EQ: "oeq", Fn.NE: "une", Fn.LT: "olt", Fn.LE: "ole", Fn.GT: "ogt", Fn.GE: "oge"}
+_INT_COMPARE = {Fn.EQ: "eq", Fn.NE: "ne", Fn.LT: "slt", Fn.LE: "sle", Fn.GT: "sgt", Fn.GE: "sge"}
+_FOLD = {Fn.ADD: lambda a, b: a + b, Fn.SUB: lambda a, b: a - b, Fn.MUL: lambda a, b: a * b}
+_UNARY_INTRINSIC = {
+    Fn.SQRT: "sqrt",
+    Fn.FLOOR: "floor",
+    Fn.CEIL: "ceil",
+    Fn.ROUND: "roundeven",
+}
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the instruction selection of the target decides here."""
+
+    has_fma: bool = True
+    has_scalef: bool = False  # AVX-512 vscalef for 512-bit vectors
+
+
+def unify(code: Code, values: list[Value]) -> list[Value]:
+    """Bring operands to one type (the wider; literals follow) and one lane count."""
+    lanes = max(v.lanes for v in values)
+    strong = [v.elem for v in values if not v.weak]
+    weak_float = any(v.weak and v.elem.is_float for v in values)
+    elem = max(strong or [v.elem for v in values], key=_RANK.__getitem__)
+    if weak_float and not elem.is_float:
+        elem = Elem.F64
+    return [code.splat(convert(code, v, elem), lanes) for v in values]
+
+
+def convert(code: Code, value: Value, elem: Elem) -> Value:
+    """Value-preserving conversion between arithmetic types (bool to number: 0 or 1; a literal is re-typed)."""
+    if value.elem is elem:
+        return value
+    if value.constant is not None:
+        if elem is Elem.I1:
+            return literal(value.constant != 0, elem)
+        if elem.is_float or not value.elem.is_float or math.isfinite(value.constant):
+            return literal(value.constant, elem)
+    n = value.lanes
+    kind = type_name(elem, n)
+    if elem is Elem.I1:
+        zero = code.splat(literal(0, value.elem), n)
+        if value.elem.is_float:
+            return code.op(f"fcmp une {value.typed}, {zero.text}", elem, n)
+        return code.op(f"icmp ne {value.typed}, {zero.text}", elem, n)
+    if value.elem is Elem.I1:
+        return code.op(f"{'uitofp' if elem.is_float else 'zext'} {value.typed} to {kind}", elem, n)
+    if value.elem.is_float and elem.is_float:
+        return code.op(f"{'fpext' if elem.bits > value.elem.bits else 'fptrunc'} {value.typed} to {kind}", elem, n)
+    if elem.is_float:
+        return code.op(f"sitofp {value.typed} to {kind}", elem, n)
+    if value.elem.is_float:
+        name = f"llvm.fptosi.sat.{mangled(elem, n)}.{mangled(value.elem, n)}"
+        return code.call(name, [value], elem, n)
+    return code.op(f"{'sext' if elem.bits > value.elem.bits else 'trunc'} {value.typed} to {kind}", elem, n)
+
+
+def apply(code: Code, features: Features, fn: Fn, args: list[Value]) -> Value:
+    """`fn` of already evaluated arguments. Only functions with a direct instruction sequence; the rest is mathlib's."""
+    if fn is Fn.SELECT:
+        return select(code, args[0], *unify(code, args[1:]))
+    if fn is Fn.LDEXP:
+        return _ldexp(code, features, *_pair(code, args))
+    args = unify(code, args)
+    if fn in COMPARISONS:
+        return compare(code, fn, args[0], args[1])
+    if len(args) == 1:
+        return _unary(code, fn, args[0])
+    if fn is Fn.FMA:
+        a = args[0]
+        name = "llvm.fma" if features.has_fma else "llvm.fmuladd"
+        return code.call(f"{name}.{mangled(a.elem, a.lanes)}", args, a.elem, a.lanes)
+    return binary(code, fn, args[0], args[1])
+
+
+def _pair(code: Code, args: list[Value]) -> tuple[Value, Value]:
+    a, b = unify(code, args)
+    return a, b
+
+
+def select(code: Code, condition: Value, a: Value, b: Value) -> Value:
+    if condition.constant is not None:
+        return a if condition.constant else b
+    lanes = max(condition.lanes, a.lanes)
+    a, b = code.splat(a, lanes), code.splat(b, lanes)
+    return code.op(f"select {condition.typed}, {a.typed}, {b.typed}", a.elem, lanes)
+
+
+def compare(code: Code, fn: Fn, a: Value, b: Value) -> Value:
+    """Comparison of unified operands."""
+    if a.elem.is_float:
+        return code.op(f"fcmp {_FLOAT_COMPARE[fn]} {a.typed}, {b.text}", Elem.I1, a.lanes)
+    if a.elem is Elem.I1:  # false < true; as signed bits the order is the other way round
+        unsigned = _INT_COMPARE[fn].replace("s", "u", 1) if fn not in (Fn.EQ, Fn.NE) else _INT_COMPARE[fn]
+        return code.op(f"icmp {unsigned} {a.typed}, {b.text}", Elem.I1, a.lanes)
+    return code.op(f"icmp {_INT_COMPARE[fn]} {a.typed}, {b.text}", Elem.I1, a.lanes)
+
+
+def _unary(code: Code, fn: Fn, a: Value) -> Value:
+    n = a.lanes
+    if fn in _UNARY_INTRINSIC:
+        return code.call(f"llvm.{_UNARY_INTRINSIC[fn]}.{mangled(a.elem, n)}", [a], a.elem, n)
+    match fn:
+        case Fn.NOT:
+            return code.op(f"xor {a.typed}, {code.splat(literal(True, Elem.I1), n).text}", Elem.I1, n)
+        case Fn.NEG if a.elem.is_float:
+            return code.op(f"fneg {a.typed}", a.elem, n)
+        case Fn.NEG if a.constant is not None:
+            return literal(-a.constant, a.elem, a.weak)
+        case Fn.NEG:
+            return code.op(f"sub {a.type} {code.splat(literal(0, a.elem), n).text}, {a.text}", a.elem, n)
+        case Fn.ABS if a.elem.is_float:
+            return code.call(f"llvm.fabs.{mangled(a.elem, n)}", [a], a.elem, n)
+        case Fn.ABS:
+            return code.call(f"llvm.abs.{mangled(a.elem, n)}", [a, literal(False, Elem.I1)], a.elem, n)
+        case Fn.ISNAN:
+            return code.op(f"fcmp uno {a.typed}, {a.text}", Elem.I1, n)
+        case Fn.FLOAT_BITS:
+            to = Elem.I64 if a.elem is Elem.F64 else Elem.I32
+            return code.op(f"bitcast {a.typed} to {type_name(to, n)}", to, n)
+        case Fn.BITS_FLOAT:
+            to = Elem.F64 if a.elem is Elem.I64 else Elem.F32
+            return code.op(f"bitcast {a.typed} to {type_name(to, n)}", to, n)
+    raise InternalError(f"the cpu target has no instruction for {fn}")
+
+
+def binary(code: Code, fn: Fn, a: Value, b: Value) -> Value:
+    """A binary function of unified operands."""
+    if not a.elem.is_float:
+        return _int_binary(code, fn, a, b)
+    name = {Fn.ADD: "fadd", Fn.SUB: "fsub", Fn.MUL: "fmul", Fn.DIV: "fdiv"}.get(fn)
+    if name is not None:
+        return code.op(f"{name} {a.typed}, {b.text}", a.elem, a.lanes)
+    match fn:
+        case Fn.MAX | Fn.MIN:
+            return _float_extremum(code, fn, a, b)
+        case Fn.FLOORDIV:
+            quotient = code.op(f"fdiv {a.typed}, {b.text}", a.elem, a.lanes)
+            return _unary(code, Fn.FLOOR, quotient)
+        case Fn.MOD:  # fmod, then the divisor's sign
+            rem = code.op(f"frem {a.typed}, {b.text}", a.elem, a.lanes)
+            zero = code.splat(literal(0.0, a.elem), a.lanes)
+            nonzero = code.op(f"fcmp une {rem.typed}, {zero.text}", Elem.I1, a.lanes)
+            low = code.op(f"fcmp olt {rem.typed}, {zero.text}", Elem.I1, a.lanes)
+            low_b = code.op(f"fcmp olt {b.typed}, {zero.text}", Elem.I1, a.lanes)
+            differ = code.op(f"xor {low.typed}, {low_b.text}", Elem.I1, a.lanes)
+            fix = code.op(f"and {differ.typed}, {nonzero.text}", Elem.I1, a.lanes)
+            return select(code, fix, code.op(f"fadd {rem.typed}, {b.text}", a.elem, a.lanes), rem)
+    raise InternalError(f"the cpu target has no instruction for {fn} of floats")
+
+
+def _float_extremum(code: Code, fn: Fn, a: Value, b: Value) -> Value:
+    """NaN of either side wins. With a literal on one side a single maxps does it: its second operand passes NaN on."""
+    order = "ogt" if fn is Fn.MAX else "olt"
+    if b.text.startswith(("0x", "splat (")) and "7FF8" not in b.text:
+        a, b = b, a
+    if a.text.startswith(("0x", "splat (")) and "7FF8" not in a.text:
+        first = code.op(f"fcmp {order} {a.typed}, {b.text}", Elem.I1, a.lanes)
+        return code.op(f"select {first.typed}, {a.typed}, {b.typed}", a.elem, a.lanes)
+    first = code.op(f"fcmp {order} {a.typed}, {b.text}", Elem.I1, a.lanes)
+    best = code.op(f"select {first.typed}, {a.typed}, {b.typed}", a.elem, a.lanes)
+    nan = code.op(f"fcmp uno {a.typed}, {a.text}", Elem.I1, a.lanes)
+    return code.op(f"select {nan.typed}, {a.typed}, {best.typed}", a.elem, a.lanes)
+
+
+def _int_binary(code: Code, fn: Fn, a: Value, b: Value) -> Value:
+    n = a.lanes
+    if fn in _FOLD and a.constant is not None and b.constant is not None:
+        return literal(int(_FOLD[fn](a.constant, b.constant)), a.elem, a.weak and b.weak)
+    match fn:
+        case Fn.ADD | Fn.SUB if b.constant == 0:
+            return a
+        case Fn.ADD if a.constant == 0:
+            return b
+        case Fn.MUL if b.constant == 1:
+            return a
+        case Fn.MUL if a.constant == 1:
+            return b
+        case Fn.ADD | Fn.SUB | Fn.MUL:
+            return code.op(f"{fn.value} {a.typed}, {b.text}", a.elem, n)
+        case Fn.AND | Fn.OR:
+            return code.op(f"{fn.value} {a.typed}, {b.text}", a.elem, n)
+        case Fn.MAX | Fn.MIN if a.elem is Elem.I1:
+            return code.op(f"{'or' if fn is Fn.MAX else 'and'} {a.typed}, {b.text}", a.elem, n)
+        case Fn.MAX | Fn.MIN:
+            return code.call(f"llvm.s{fn.value}.{mangled(a.elem, n)}", [a, b], a.elem, n)
+        case Fn.FLOORDIV | Fn.MOD:
+            return _floor_division(code, fn, a, b)
+    raise InternalError(f"the cpu target has no instruction for {fn} of integers")
+
+
+def _floor_division(code: Code, fn: Fn, a: Value, b: Value) -> Value:
+    """Floors; by zero gives 0; the divisor -1 is kept from the machine's division, which traps on overflow."""
+    n, elem = a.lanes, a.elem
+    divisor = b.constant if b.constant is not None else _splat_constant(b)
+    if divisor is not None and divisor > 0:
+        d = int(divisor)
+        if d & (d - 1) == 0:
+            if fn is Fn.FLOORDIV:
+                return code.op(f"ashr {a.typed}, {code.splat(literal(d.bit_length() - 1, elem), n).text}", elem, n)
+            return code.op(f"and {a.typed}, {code.splat(literal(d - 1, elem), n).text}", elem, n)
+        return _floored(code, fn, a, b)
+    zero, one = (code.splat(literal(v, elem), n) for v in (0, 1))
+    minus = code.splat(literal(-1, elem), n)
+    is_zero = code.op(f"icmp eq {b.typed}, {zero.text}", Elem.I1, n)
+    is_minus = code.op(f"icmp eq {b.typed}, {minus.text}", Elem.I1, n)
+    odd = code.op(f"or {is_zero.typed}, {is_minus.text}", Elem.I1, n)
+    value = _floored(code, fn, a, select(code, odd, one, b))
+    special = code.op(f"sub {a.type} {zero.text}, {a.text}", elem, n) if fn is Fn.FLOORDIV else zero
+    return select(code, is_zero, zero, select(code, is_minus, special, value))
+
+
+def _splat_constant(value: Value) -> int | None:
+    if value.text.startswith("splat (") and not value.elem.is_float:
+        return int(value.text[len("splat (") : -1].split()[1])
+    return None
+
+
+def _floored(code: Code, fn: Fn, a: Value, b: Value) -> Value:
+    n, elem = a.lanes, a.elem
+    zero = code.splat(literal(0, elem), n)
+    rem = code.op(f"srem {a.typed}, {b.text}", elem, n)
+    mixed = code.op(f"xor {rem.typed}, {b.text}", elem, n)
+    negative = code.op(f"icmp slt {mixed.typed}, {zero.text}", Elem.I1, n)
+    nonzero = code.op(f"icmp ne {rem.typed}, {zero.text}", Elem.I1, n)
+    fix = code.op(f"and {negative.typed}, {nonzero.text}", Elem.I1, n)
+    if fn is Fn.MOD:
+        return select(code, fix, code.op(f"add {rem.typed}, {b.text}", elem, n), rem)
+    quotient = code.op(f"sdiv {a.typed}, {b.text}", elem, n)
+    step = code.op(f"sext {fix.typed} to {a.type}", elem, n)
+    return code.op(f"add {quotient.typed}, {step.text}", elem, n)
+
+
+def _ldexp(code: Code, features: Features, x: Value, n: Value) -> Value:
+    """x * 2**n with n a whole number in the same float type."""
+    if features.has_scalef and x.lanes * x.elem.bits == 512:
+        kind = "ps" if x.elem is Elem.F32 else "pd"
+        name = f"llvm.x86.avx512.mask.scalef.{kind}.512"
+        mask = Value("-1", Elem.I16 if kind == "ps" else Elem.I8)
+        return code.call(name, [x, n, x, mask, Value("4", Elem.I32)], x.elem, x.lanes)
+    if features.has_scalef and x.lanes * x.elem.bits == 1024:
+        return _halves(code, features, x, n)
+    bits, bias = (23, 127) if x.elem is Elem.F32 else (52, 1023)
+    limit = 3.0 * bias
+    ints = Elem.I32 if x.elem is Elem.F32 else Elem.I64
+    low, high = (code.splat(literal(v, x.elem), x.lanes) for v in (-limit, limit))
+    clamped = _float_extremum(code, Fn.MIN, high, _float_extremum(code, Fn.MAX, low, n))
+    nan = code.op(f"fcmp uno {n.typed}, {n.text}", Elem.I1, n.lanes)
+    zero = code.splat(literal(0.0, x.elem), x.lanes)
+    whole = code.op(f"fptosi {select(code, nan, zero, clamped).typed} to {type_name(ints, x.lanes)}", ints, x.lanes)
+    # Three factors: any sum of three exponents in range covers -3*bias .. 3*bias without a factor leaving the format.
+    third = code.op(f"sdiv {whole.typed}, {code.splat(literal(3, ints), x.lanes).text}", ints, x.lanes)
+    twice = code.op(f"add {third.typed}, {third.text}", ints, x.lanes)
+    rest = code.op(f"sub {whole.typed}, {twice.text}", ints, x.lanes)
+    result = x
+    for part in (third, third, rest):
+        biased = code.op(f"add {part.typed}, {code.splat(literal(bias, ints), x.lanes).text}", ints, x.lanes)
+        raised = code.op(f"shl {biased.typed}, {code.splat(literal(bits, ints), x.lanes).text}", ints, x.lanes)
+        factor = code.op(f"bitcast {raised.typed} to {x.type}", x.elem, x.lanes)
+        result = code.op(f"fmul {result.typed}, {factor.text}", x.elem, x.lanes)
+    return select(code, nan, n, result)
+
+
+def _halves(code: Code, features: Features, x: Value, n: Value) -> Value:
+    parts = []
+    for half in (0, 1):
+        pieces = [slice_lanes(code, v, half * v.lanes // 2, v.lanes // 2) for v in (x, n)]
+        parts.append(_ldexp(code, features, pieces[0], pieces[1]))
+    return concat(code, parts[0], parts[1])
+
+
+def slice_lanes(code: Code, value: Value, start: int, width: int) -> Value:
+    """Lanes start .. start + width of a vector (a scalar where width is 1)."""
+    if width == 1:
+        return code.op(f"extractelement {value.typed}, i64 {start}", value.elem)
+    mask = ", ".join(f"i32 {start + k}" for k in range(width))
+    return code.op(f"shufflevector {value.typed}, {value.type} poison, <{width} x i32> <{mask}>", value.elem, width)
+
+
+def concat(code: Code, a: Value, b: Value) -> Value:
+    mask = ", ".join(f"i32 {k}" for k in range(2 * a.lanes))
+    text = f"shufflevector {a.typed}, {b.typed}, <{2 * a.lanes} x i32> <{mask}>"
+    return code.op(text, a.elem, 2 * a.lanes)
+
+
+def fold_lanes(code: Code, features: Features, fn: Fn, value: Value) -> Value:
+    """All lanes of a vector combined by `fn`, halving."""
+    while value.lanes > 1:
+        half = value.lanes // 2
+        low, high = slice_lanes(code, value, 0, half), slice_lanes(code, value, half, half)
+        value = apply(code, features, fn, [low, high])
+    return value
+
+
+def cast(code: Code, value: Value, dtype: DType) -> Value:
+    """`Cast`: float to int truncates and saturates with NaN giving 0; to a narrow type rounds or wraps to it."""
+    from .storage import from_storage, to_storage
+
+    n = value.lanes
+    target = arithmetic_elem(dtype)
+    if value.constant is not None and math.isfinite(value.constant):
+        value = Value(value.text, value.elem, 1, value.constant)
+    if dtype in (DType.I8, DType.I16, DType.U8) and value.elem.is_float:
+        signed = "fptoui" if dtype is DType.U8 else "fptosi"
+        narrow = Elem.I16 if dtype is DType.I16 else Elem.I8
+        short = code.call(f"llvm.{signed}.sat.{mangled(narrow, n)}.{mangled(value.elem, n)}", [value], narrow, n)
+        return code.op(f"{'zext' if dtype is DType.U8 else 'sext'} {short.typed} to {type_name(target, n)}", target, n)
+    out = convert(code, value, target)
+    if dtype.arithmetic is not dtype:
+        out = from_storage(code, to_storage(code, out, dtype), dtype)
+    return out

@@ -1,0 +1,121 @@
+"""From LLVM IR text to machine code in this process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from ...ir.errors import InternalError
+
+_LOCK = threading.Lock()  # LLVM's context and pass builder are not for several threads at once
+_READY = False
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What LLVM generates code for: its CPU name and feature string ("+avx512f,-..."); empty for a baseline."""
+
+    triple: str
+    cpu: str
+    features: str
+
+
+class Loaded:
+    """Machine code that stays loaded as long as this object lives."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._addresses: dict[str, int] = {}
+
+    def address(self, name: str) -> int:
+        if name not in self._addresses:
+            self._addresses[name] = int(self._engine.get_function_address(name))
+        return self._addresses[name]
+
+    def keep_forever(self, *names: str) -> None:
+        """Never unload, not even at interpreter exit: threads may be inside. Only `names` can be looked up later."""
+        for name in names:
+            self.address(name)
+        self._engine.detach()
+
+
+def initialize() -> None:
+    global _READY
+    with _LOCK:
+        if not _READY:
+            llvm.initialize_native_target()
+            llvm.initialize_native_asmprinter()
+            _READY = True
+
+
+def _machine(processor: Processor, jit: bool = True) -> Any:
+    target = llvm.Target.from_triple(processor.triple)
+    return target.create_target_machine(
+        cpu=processor.cpu,
+        features=processor.features,
+        opt=3,
+        reloc="default" if jit else "pic",
+        codemodel="jitdefault" if jit else "default",
+        jit=jit,
+    )
+
+
+def _parse(text: str) -> Any:
+    try:
+        module = llvm.parse_assembly(text, llvm.create_context())
+        module.verify()
+    except RuntimeError as error:
+        raise InternalError(f"LLVM refused generated code: {error}") from None
+    return module
+
+
+def _optimize(module: Any, machine: Any, level: int) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = False  # tiles are vectors already
+    options.slp_vectorization = False
+    options.loop_unrolling = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def compile_ir(text: str, processor: Processor, level: int = 3) -> Loaded:
+    """Optimise, compile and load. Raises InternalError where LLVM finds the text invalid."""
+    initialize()
+    with _LOCK:
+        module = _parse(text)
+        machine = _machine(processor)
+        _optimize(module, machine, level)
+        engine = llvm.create_mcjit_compiler(module, machine)
+        engine.finalize_object()
+        return Loaded(engine)
+
+
+def optimized_ir(text: str, processor: Processor, level: int = 3) -> str:
+    initialize()
+    with _LOCK:
+        module = _parse(text)
+        _optimize(module, _machine(processor), level)
+        return str(module)
+
+
+def assembly(text: str, processor: Processor, level: int = 3) -> str:
+    """The machine code as text."""
+    initialize()
+    with _LOCK:
+        module = _parse(text)
+        machine = _machine(processor)
+        _optimize(module, machine, level)
+        return str(machine.emit_assembly(module))
+
+
+def object_code(text: str, processor: Processor, level: int = 3) -> bytes:
+    """A relocatable object file, position independent."""
+    initialize()
+    with _LOCK:
+        module = _parse(text)
+        machine = _machine(processor, jit=False)
+        _optimize(module, machine, level)
+        return bytes(machine.emit_object(module))

@@ -1,0 +1,283 @@
+"""Statements of a kernel body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+
+from ...ir.errors import InternalError, ScheduleError
+from ...ir.expr import Expr, Fn, as_int
+from ...ir.gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Reduce, Stmt, Store, Sync
+from . import access, arith
+from .access import Reach
+from .context import Buffer, Context
+from .expressions import Memo, evaluate, scalar_i64
+from .linear import dependencies
+from .llvm_text import STORAGE, Elem, Value, arithmetic_elem, index
+from .moves import expand_move
+from .tiles import SCALAR, LazyTile, MutableTile, Spot, rows, spots
+
+_UNROLL_LIMIT = 1024  # trips of an UNROLL loop that are written out
+
+
+def body(ctx: Context, stmts: tuple[Stmt, ...]) -> None:
+    """A nested body, in a scope of its own."""
+    with ctx.nested():
+        for stmt in stmts:
+            statement(stmt, ctx)
+
+
+@singledispatch
+def statement(stmt: Stmt, ctx: Context) -> None:
+    raise InternalError(f"the cpu target has no code for {type(stmt).__name__}")
+
+
+@statement.register
+def _(stmt: Alloc, ctx: Context) -> None:
+    if stmt.level is Level.REG:
+        shape = tuple(_static(e, stmt) for e in stmt.shape)
+        ctx.names[stmt.name] = MutableTile(ctx.code, shape, arithmetic_elem(stmt.dtype), ctx.options.lanes)
+        return
+    size = buffer_bytes(ctx, stmt)
+    assert ctx.scratch is not None and ctx.scratch_offset is not None
+    pointer = ctx.code.op(f"getelementptr i8, {ctx.scratch.typed}, {ctx.scratch_offset.typed}", Elem.PTR)
+    ctx.scratch_offset = arith.binary(ctx.code, Fn.ADD, ctx.scratch_offset, size)
+    strides = buffer_strides(ctx, stmt.shape)
+    # One scope for all of sram: buffers whose lifetimes do not overlap share addresses.
+    scope = ctx.code.module.scope("sram")
+    ctx.names[stmt.name] = Buffer(stmt.name, stmt.dtype, stmt.shape, pointer, strides, scope)
+
+
+def _static(extent: Expr, stmt: Alloc) -> int:
+    value = as_int(extent)
+    if value is None:
+        raise ScheduleError(f"register tile '{stmt.name}' has a symbolic extent", stmt.location, "bind the symbol")
+    return value
+
+
+def buffer_strides(ctx: Context, shape: tuple[Expr, ...]) -> tuple[Value, ...]:
+    """Row-major strides in elements."""
+    strides = [index(1)]
+    for extent in reversed(shape[1:]):
+        strides.append(arith.binary(ctx.code, Fn.MUL, scalar_i64(ctx, extent, SCALAR), strides[-1]))
+    return tuple(reversed(strides))[: len(shape)]
+
+
+def buffer_bytes(ctx: Context, stmt: Alloc) -> Value:
+    """Size of an sram buffer, rounded up to whole lines of 64 bytes."""
+    code, total = ctx.code, index(stmt.dtype.bytes)
+    for extent in stmt.shape:
+        total = arith.binary(code, Fn.MUL, total, scalar_i64(ctx, extent, SCALAR))
+    total = arith.binary(code, Fn.ADD, total, index(63))
+    if total.constant is not None:
+        return index(int(total.constant) // 64 * 64)
+    return code.op(f"and {total.typed}, -64", Elem.I64)
+
+
+def assign(ctx: Context, name: str, tile: LazyTile) -> None:
+    """Bind a new tile, or write a mutable one at once."""
+    old = ctx.names.get(name)
+    if isinstance(old, MutableTile):
+        ctx.force_readers(name)
+        for spot in spots(old.shape, ctx.options.lanes):
+            old.assign(ctx.code, spot, tile.piece(ctx.code, spot.row, spot.start))
+        return
+    ctx.names[name] = tile
+    ctx.pending.append(tile)
+
+
+@statement.register
+def _(stmt: Load, ctx: Context) -> None:
+    reach = Reach(ctx, stmt.source, stmt.shape)
+    reads = dependencies(ctx, *stmt.source.index, stmt.predicate, stmt.fill) | {stmt.source.buffer}
+
+    names = dict(ctx.names)
+
+    def compute(spot: Spot) -> Value:
+        with ctx.seeing(names):
+            return access.load(reach, spot, stmt.predicate, stmt.fill)
+
+    elem = arithmetic_elem(reach.buffer.dtype)
+    assign(ctx, stmt.tile, LazyTile(stmt.shape, elem, compute, reads, ctx.options.lanes))
+
+
+@statement.register
+def _(stmt: Compute, ctx: Context) -> None:
+    names = dict(ctx.names)
+
+    def compute(spot: Spot) -> Value:
+        with ctx.seeing(names):
+            return evaluate(ctx, stmt.expr, spot)
+
+    reads = dependencies(ctx, stmt.expr)
+    elem = arithmetic_elem(stmt.dtype)
+    assign(ctx, stmt.tile, LazyTile(stmt.shape, elem, compute, reads, ctx.options.lanes))
+
+
+@statement.register
+def _(stmt: Reduce, ctx: Context) -> None:
+    source = ctx.tile(stmt.source)
+    shape = tuple(1 if k in stmt.axes else extent for k, extent in enumerate(source.shape))
+    last = len(shape) - 1
+    features, code = ctx.options.features, ctx.code
+
+    def compute(spot: Spot) -> Value:
+        folded = [k for k in stmt.axes if k != last]
+        chosen = [r for r in rows(source.shape) if all(k in folded or r[k] == spot.row[k] for k in range(last))]
+        if last not in stmt.axes:
+            return _tree(ctx, stmt.fn, [source.piece(code, r, spot.start) for r in chosen])
+        by_width: dict[int, list[Value]] = {}
+        for piece in spots(source.shape[-1:], ctx.options.lanes):
+            for r in chosen:
+                value = code.splat(source.piece(code, r, piece.start), piece.width)
+                by_width.setdefault(piece.width, []).append(value)
+        parts = [arith.fold_lanes(code, features, stmt.fn, _tree(ctx, stmt.fn, v)) for v in by_width.values()]
+        return _tree(ctx, stmt.fn, parts)
+
+    reads = frozenset({stmt.source}) if isinstance(source, MutableTile) else frozenset()
+    assign(ctx, stmt.tile, LazyTile(shape, source.elem, compute, reads, ctx.options.lanes))
+
+
+def _tree(ctx: Context, fn: Fn, values: list[Value]) -> Value:
+    """Fold values pairwise; a few chains in flight are enough, so long lists are first folded eight wide."""
+    features, code = ctx.options.features, ctx.code
+    while len(values) > 1:
+        if len(values) > 8:
+            values, rest = values[:8], values[8:]
+            for k, value in enumerate(rest):
+                values[k % 8] = arith.apply(code, features, fn, [values[k % 8], value])
+            continue
+        odd = [values[-1]] if len(values) % 2 else []
+        values = [arith.apply(code, features, fn, [a, b]) for a, b in zip(values[::2], values[1::2], strict=False)]
+        values += odd
+    return values[0]
+
+
+@statement.register
+def _(stmt: Store, ctx: Context) -> None:
+    ctx.force_readers(stmt.target.buffer)
+    reach = Reach(ctx, stmt.target, stmt.shape)
+    stride = reach.lane_stride
+    contiguous = stride is not None and stride.constant == 1
+    streaming = (
+        stmt.streaming and ctx.options.streaming and contiguous and reach.base is not None and stmt.predicate is None
+    )
+    for row in rows(stmt.shape):
+        line = [s for s in spots(stmt.shape[-1:], ctx.options.lanes)]
+        pieces = [Spot(stmt.shape, row, s.start, s.width) for s in line]
+        if streaming:
+            _stream_row(ctx, reach, pieces, stmt.value)
+            continue
+        for spot in pieces:
+            memo = Memo()
+            mask = None if stmt.predicate is None else evaluate(ctx, stmt.predicate, spot, memo)
+            access.store(reach, spot, evaluate(ctx, stmt.value, spot, memo), mask)
+
+
+def _stream_row(ctx: Context, reach: Reach, pieces: list[Spot], value: Expr) -> None:
+    """Non-temporal stores need whole aligned vectors: tested once for each row, plain stores otherwise."""
+    code = ctx.code
+    elem = STORAGE[reach.buffer.dtype]
+    widest = max(spot.width for spot in pieces)
+    values = [access.to_storage(code, evaluate(ctx, value, spot), reach.buffer.dtype) for spot in pieces]
+    values = [code.splat(v, s.width) for v, s in zip(values, pieces, strict=True)]
+    if widest * elem.bits < 128:
+        for spot, v in zip(pieces, values, strict=True):
+            access.store_raw(reach, spot, v, streaming=False)
+        return
+    ctx.streams = True
+    address = code.op(f"ptrtoint {reach.pointer(pieces[0]).typed} to i64", Elem.I64)
+    low = code.op(f"and {address.typed}, {widest * elem.bits // 8 - 1}", Elem.I64)
+    aligned = code.op(f"icmp eq {low.typed}, 0", Elem.I1)
+    fast, slow, done = code.new_label("stream"), code.new_label("plain"), code.new_label("stored")
+    code.branch(aligned, fast, slow)
+    for label, streaming in ((fast, True), (slow, False)):
+        code.label(label)
+        for spot, v in zip(pieces, values, strict=True):
+            access.store_raw(reach, spot, v, streaming=streaming and spot.width == widest)
+        code.jump(done)
+    code.label(done)
+
+
+@statement.register
+def _(stmt: Sync, ctx: Context) -> None:
+    """One unit at a time runs a body here, and parallel loops join before the next statement."""
+
+
+@statement.register
+def _(stmt: Move, ctx: Context) -> None:
+    for inner in expand_move(stmt, ctx.options.lanes):
+        statement(inner, ctx)
+
+
+@statement.register
+def _(stmt: Branch, ctx: Context) -> None:
+    code = ctx.code
+    condition = arith.convert(code, evaluate(ctx, stmt.condition, SCALAR), Elem.I1)
+    if condition.constant is not None:
+        body(ctx, stmt.then if condition.constant else stmt.otherwise)
+        return
+    ctx.force_all()
+    then, otherwise, done = code.new_label("then"), code.new_label("else"), code.new_label("endif")
+    code.branch(condition, then, otherwise if stmt.otherwise else done)
+    code.label(then)
+    body(ctx, stmt.then)
+    code.jump(done)
+    if stmt.otherwise:
+        code.label(otherwise)
+        body(ctx, stmt.otherwise)
+        code.jump(done)
+    code.label(done)
+
+
+@statement.register
+def _(stmt: Loop, ctx: Context) -> None:
+    lo, hi = scalar_i64(ctx, stmt.lo, SCALAR), scalar_i64(ctx, stmt.hi, SCALAR)
+    if stmt.kind in (LoopKind.UNIT, LoopKind.GROUP) and ctx.team is not None:
+        from .parallel import parallel_loop
+
+        ctx.force_all()
+        parallel_loop(ctx, stmt)
+        return
+    if lo.constant is not None and hi.constant is not None:
+        trips = len(range(int(lo.constant), int(hi.constant), stmt.step))
+        if trips == 0:
+            return
+        if trips == 1 or (stmt.kind in (LoopKind.UNROLL, LoopKind.LANE) and trips <= _UNROLL_LIMIT):
+            for k in range(trips):
+                with ctx.nested():
+                    ctx.names[stmt.var] = index(int(lo.constant) + k * stmt.step)
+                    for inner in stmt.body:
+                        statement(inner, ctx)
+            return
+    ctx.force_all()
+    counted(ctx, lo, hi, stmt.step, stmt.var, stmt.body)
+
+
+def counted(ctx: Context, lo: Value, hi: Value, step: int, var: str, stmts: tuple[Stmt, ...]) -> None:
+    """`for var = lo; var < hi; var += step`."""
+
+    def trip(variable: Value) -> None:
+        ctx.names[var] = variable
+        for inner in stmts:
+            statement(inner, ctx)
+
+    count_up(ctx, lo, hi, step, trip)
+
+
+def count_up(ctx: Context, lo: Value, hi: Value, step: int, trip: Callable[[Value], None]) -> None:
+    """A loop in rotated form: tested before the first trip and at the end of each."""
+    code = ctx.code
+    head, latch, done = code.new_label("loop"), code.new_label("latch"), code.new_label("done")
+    before = code.block
+    code.branch(arith.compare(code, Fn.LT, lo, hi), head, done)
+    code.label(head)
+    following, variable = code.fresh(), code.fresh()
+    code.do(f"{variable} = phi i64 [ {lo.text}, %{before} ], [ {following}, %{latch} ]")
+    with ctx.nested():
+        trip(Value(variable, Elem.I64))
+    code.jump(latch)
+    code.label(latch)
+    code.do(f"{following} = add nsw i64 {variable}, {step}")
+    code.branch(arith.compare(code, Fn.LT, Value(following, Elem.I64), hi), head, done)
+    code.label(done)

@@ -1,0 +1,133 @@
+"""The in-process CPU target: scheduled GIR through LLVM IR to machine code, with no compiler installed."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ...ir import gir
+from ...ir.errors import TargetError
+from .. import host
+from ..machine import Machine, load_machine, machine_names
+from ..target import Emitted
+from .arith import Features
+from .context import Options
+from .jit import Loaded, Processor, compile_ir, initialize, object_code, optimized_ir
+from .module import ENTRY, generate
+from .runtime import pool, slots
+
+_ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+# What the descriptions stand for on x86; the host's own features are used where it is the host's description.
+_X86_FEATURES = {
+    "avx512": ("skylake-avx512", "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx2,+fma"),
+    "avx2": ("haswell", "+avx2,+fma"),
+    "simd128": ("x86-64-v2", ""),
+}
+
+
+def create(option: str, machine: str | None) -> CpuTarget:
+    """`cpu` for this machine, or `cpu:avx2` and the like for one of the descriptions. Raises TargetError."""
+    name = option or machine
+    if name is not None and name not in machine_names():
+        raise TargetError(f"unknown machine '{name}' for target 'cpu'", remedy="one of " + ", ".join(machine_names()))
+    return CpuTarget("cpu" + (f":{option}" if option else ""), name or host.machine_name(), name is None)
+
+
+@dataclass(frozen=True)
+class CpuTarget:
+    """`native`: use everything this processor has, not just what the description stands for."""
+
+    name: str
+    description: str
+    native: bool
+
+    @property
+    def machine(self) -> Machine:
+        return host.host_machine(self.description) if self.native else load_machine(self.description)
+
+    @cached_property
+    def processor(self) -> Processor:
+        import llvmlite.binding as llvm
+
+        initialize()
+        triple = str(llvm.get_process_triple())
+        if self.native:
+            return Processor(triple, str(llvm.get_host_cpu_name()), str(llvm.get_host_cpu_features().flatten()))
+        if not host.is_x86():
+            return Processor(triple, "", "")
+        return Processor(triple, *_X86_FEATURES[self.description])
+
+    @cached_property
+    def options(self) -> Options:
+        machine = self.machine
+        x86 = host.is_x86()
+        has_fma = not x86 or self.description != "simd128" or (self.native and "fma" in host.cpu_flags())
+        features = Features(has_fma=has_fma, has_scalef=x86 and self.description == "avx512")
+        return Options(machine.vector_bytes // 4, features, x86, machine.has_streaming_stores)
+
+    def ir(self, program: gir.Program) -> str:
+        """LLVM IR before optimisation."""
+        width = self.machine.vector_bytes * 8
+        attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
+        return generate(program, self.options, self.processor.triple, attributes)
+
+    def emit(self, program: gir.Program) -> Emitted:
+        """LLVM IR, optimised."""
+        name = f"{_safe(program.name)}.ll"
+        return Emitted({name: optimized_ir(self.ir(program), self.processor)}, name)
+
+    def load(self, program: gir.Program) -> CpuExecutable:
+        """Compile for this process. Raises TargetError where this processor cannot run the chosen description."""
+        order = ["simd128", "avx2", "avx512"]
+        if order.index(self.description) > order.index(host.machine_name()):
+            raise TargetError(
+                f"this processor has no {self.description}", remedy=f"target cpu:{host.machine_name()}, or plain cpu"
+            )
+        return CpuExecutable(compile_ir(self.ir(program), self.processor), self.processor.triple, program)
+
+    def library(self, program: gir.Program, path: str) -> None:
+        """Write a shared library with the entry `weft_entry` (see module.py). Raises TargetError without a linker."""
+        linker = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+        if linker is None:
+            raise TargetError("a shared library needs a linker: no cc found", remedy="install a C compiler")
+        code = object_code(self.ir(program), self.processor)
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "program.o"
+            source.write_bytes(code)
+            command = [linker, "-shared", "-o", str(path), str(source), "-lm"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode:
+            raise TargetError(f"the linker failed: {done.stderr.strip()[:500]}", remedy="see the linker's message")
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-" else "_" for c in name) or "program"
+
+
+class CpuExecutable:
+    """A loaded program; see `Executable`."""
+
+    def __init__(self, code: Loaded, triple: str, program: gir.Program) -> None:
+        self._code = code
+        self._triple = triple
+        self._entry = _ENTRY_TYPE(code.address(ENTRY))
+        self._buffers = ctypes.c_void_p * max(1, len(program.tensors))
+        self._symbols = ctypes.c_int64 * max(1, len(program.symbols))
+        self._counts = (len(program.tensors), len(program.symbols))
+
+    def __call__(self, buffers: Sequence[int], symbols: Sequence[int], threads: int) -> None:
+        """Run once on `threads` threads (0: all cores this process may use)."""
+        if (len(buffers), len(symbols)) != self._counts:
+            raise TargetError(f"{len(buffers)} buffers and {len(symbols)} symbols given, {self._counts} expected")
+        team = pool(self._triple)
+        count = threads if threads > 0 else host.usable_cores()
+        if count > 1:
+            team.reserve(count)
+        arenas = slots(team.grow)
+        self._entry(self._buffers(*buffers), self._symbols(*symbols), team.address, count, arenas.address)
