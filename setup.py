@@ -1,4 +1,4 @@
-"""The repository root is the package `weft`: its rooms become `weft.<room>`, found so that a new folder needs no entry."""
+"""The repository root is the package `weft`: its rooms become `weft.<room>`; a new folder needs no entry here."""
 
 from setuptools import find_packages, setup
 
