@@ -9,9 +9,9 @@ from typing import Any
 from ..ir import gir
 from ..ir.errors import ParseError, UserError
 from ..ir.gir_parser import parse_program
-from ..ir.gir_verify import verify_program
+from ..ir.gir_verify import verify as verify_program
 from ..ir.op import Op
-from ..ir.op_parser import parse_file
+from ..ir.op_text import parse_file
 from ..ir.op_verify import verify
 
 MAX_SOURCE_BYTES = 16 << 20

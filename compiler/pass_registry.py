@@ -8,26 +8,16 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Protocol
+from typing import Any
 
 from ..ir.errors import UserError
 from . import passes as package
-
-
-class Pass(Protocol):
-    """`run` takes valid IR of `form` and gives valid IR of the same form."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def form(self) -> str: ...
-
-    def run(self, program: Any, /) -> Any: ...
+from .passes.base import Pass
 
 
 @cache
@@ -66,11 +56,12 @@ def parse(text: str) -> list[tuple[str, dict[str, str]]]:
     return out
 
 
-def make(name: str, options: dict[str, str]) -> Pass:
+def make(name: str, options: dict[str, str], known_passes: Mapping[str, type[Any]] | None = None) -> Pass:
     """The pass with its options read by the types of its fields. Raises UserError for an unknown name or option."""
-    cls = registry().get(name)
+    passes = registry() if known_passes is None else known_passes
+    cls = passes.get(name)
     if cls is None:
-        raise UserError(f"no pass '{name}'", remedy=", ".join(registry()))
+        raise UserError(f"no pass '{name}'", remedy=", ".join(passes))
     known = {f.name: f for f in fields(cls)}
     values: dict[str, Any] = {}
     for option, text in options.items():
