@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir import gir
-from ..ir.errors import ParseError, UserError
+from ..ir.errors import ParseError, UserError, VerifyError
 from ..ir.gir_parser import parse_program
 from ..ir.gir_verify import verify as verify_program
 from ..ir.op import Op
@@ -27,8 +27,7 @@ def read(source: Any, entry: str | None = None) -> Op | gir.Program:
         verify(source)
         return source
     if isinstance(source, gir.Program):
-        verify_program(source)
-        return source
+        return prove(source)
     traced = getattr(source, "weft_op", None)
     if isinstance(traced, Op):
         return read(traced)
@@ -45,10 +44,22 @@ def read(source: Any, entry: str | None = None) -> Op | gir.Program:
 def parse(text: str, filename: str, entry: str | None = None) -> Op | gir.Program:
     """The one program of a text, or the one that `entry` names. Raises ParseError or VerifyError."""
     if is_program(text):
-        program = parse_program(text, filename)
-        verify_program(program)
-        return program
+        return prove(parse_program(text, filename))
     return choose(list(parse_file(text, filename)), filename, entry)
+
+
+def prove(program: gir.Program) -> gir.Program:
+    """The program, verified. Raises VerifyError where it is wrong, and where the verifier cannot prove it right: what
+    is written by hand is checked, not trusted."""
+    unproved = verify_program(program)
+    if unproved:
+        more = f" (and {len(unproved) - 1} more)" if len(unproved) > 1 else ""
+        raise VerifyError(
+            f"program '{program.name}' cannot be proved right: {unproved[0]}{more}",
+            program.location,
+            remedy="state facts about its symbols, bind them, or guard the access with a predicate",
+        )
+    return program
 
 
 def is_program(text: str) -> bool:

@@ -26,8 +26,9 @@ def registry() -> dict[str, type[Any]]:
     found: dict[str, type[Any]] = {}
     for module in sorted(m.name for m in iter_modules(package.__path__)):
         loaded = import_module(f"{package.__name__}.{module}")
-        for cls in vars(loaded).values():
-            if not inspect.isclass(cls) or cls.__module__ != loaded.__name__ or not is_dataclass(cls):
+        classes: list[type[Any]] = [c for c in vars(loaded).values() if inspect.isclass(c)]
+        for cls in classes:
+            if cls.__module__ != loaded.__name__ or not is_dataclass(cls):
                 continue
             if isinstance(getattr(cls, "name", None), str) and hasattr(cls, "form") and hasattr(cls, "run"):
                 found[cls.name] = cls

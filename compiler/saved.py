@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ..ir import gir
 from ..ir.errors import LoadError, TargetError, UserError, WeftError
+from ..ir.gir_parser import parse_program
 from ..ir.gir_printer import print_program
+from ..ir.gir_verify import verify as verify_program
 from ..ir.op import Op
 from ..ir.op_printer import print_op
 from . import extents, front, manifest
@@ -73,12 +75,11 @@ def _remake(
     scheduled = found.roles.get("gir")
     if scheduled is None:
         raise LoadError(f"{directory} holds no program")
-    program = front.parse(texts[scheduled], str(directory / scheduled))
-    if not isinstance(program, gir.Program):
-        raise LoadError(f"{directory / scheduled} is not a scheduled program")
+    program = parse_program(texts[scheduled], str(directory / scheduled))
     written = found.roles.get("op")
     if written is None:
-        return make(program, found.options)
+        return make(front.prove(program), found.options)
+    verify_program(program)  # what it leaves unproved (gathers) is checked at each call, from the op
     kernel = make(front.parse(texts[written], str(directory / written), found.name), found.options)
     kernel.adopt_variant(found.bindings, program)
     return kernel

@@ -90,9 +90,11 @@ def _bound(op: Op, values: dict[str, int]) -> Op:
 
 def _run(step: Pass, program: Op | gir.Program, target: str | None, machine: str | None) -> Op | gir.Program:
     """One pass and the verifier. A pass that breaks a program is our fault, and leaves a reproducer."""
+    from ...ir.gir_verify import verify
     from ..front import read
     from ..reproducer import guarded
 
+    result: Op | gir.Program
     form = "op" if isinstance(program, Op) else "gir"
     if step.form != form:
         raise UserError(
@@ -102,7 +104,10 @@ def _run(step: Pass, program: Op | gir.Program, target: str | None, machine: str
     with guarded(f"running pass '{step.name}'", lambda: _text(program)):
         result = _lower(program, target, machine) if isinstance(step, Lower) else step.run(program)
         try:
-            return read(result)
+            if isinstance(result, Op):
+                return read(result)
+            verify(result)
+            return result
         except VerifyError as error:
             raise InternalError(f"pass '{step.name}' gave a program that does not verify: {error}") from error
 
