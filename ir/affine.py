@@ -37,10 +37,13 @@ class Affine:
 
     def to_expr(self) -> Expr:
         out: Expr | None = None
-        for name, factor in self.terms:
+        for name, factor in sorted(self.terms, key=lambda t: t[1] < 0):
             leaf: Expr = Coord(int(name[1:])) if name.startswith(COORD) else Var(name)
-            term = leaf if factor == 1 else Call(Fn.MUL, (leaf, const(factor)))
-            out = term if out is None else Call(Fn.ADD, (out, term))
+            term = leaf if abs(factor) == 1 else Call(Fn.MUL, (leaf, const(abs(factor))))
+            if out is None:
+                out = term if factor > 0 else Call(Fn.MUL, (leaf, const(factor)))
+            else:
+                out = Call(Fn.ADD if factor > 0 else Fn.SUB, (out, term))
         if out is None:
             return const(self.constant)
         if self.constant > 0:

@@ -1,0 +1,116 @@
+"""What the planner asks about a definition: strides, reuse, contractions, extents."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ...ir.affine import affine
+from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, reads, variables
+from ...ir.op import Compact, Definition, Op, Reduction, Sort
+from ..axes import all_axes, reduction_axes
+
+UNKNOWN_EXTENT = 1024  # stands for a symbolic extent when plans are compared
+
+
+class Stride(IntEnum):
+    """How an access moves along an axis."""
+
+    INVARIANT = 0
+    CONTIGUOUS = 1
+    STRIDED = 2
+
+
+def extent(expr: Expr) -> int:
+    value = as_int(expr)
+    return UNKNOWN_EXTENT if value is None else value
+
+
+def extents(definition: Definition) -> dict[str, int]:
+    return {a.name: extent(a.hi) if as_int(a.lo) == 0 else UNKNOWN_EXTENT for a in all_axes(definition)}
+
+
+def stride(read: Read, axis: str) -> Stride:
+    found = Stride.INVARIANT
+    for dim, index in enumerate(read.index):
+        if axis not in variables(index):
+            continue
+        form = affine(index)
+        last = dim == len(read.index) - 1
+        if form is not None and form.coefficients.get(axis) == 1 and last and not found:
+            found = Stride.CONTIGUOUS
+        else:
+            found = Stride.STRIDED
+    return found
+
+
+def is_ragged(definition: Definition) -> bool:
+    """Some bound of a reduction axis is read from a tensor."""
+    return any(reads(a.lo) or reads(a.hi) for a in reduction_axes(definition))
+
+
+def bound_axes(definition: Definition) -> set[str]:
+    """Axes that bounds of reduction axes depend on: their register tile must be 1."""
+    axes = {a.name for a in all_axes(definition)}
+    return {v for a in reduction_axes(definition) for e in (a.lo, a.hi) for v in variables(e)} & axes
+
+
+def sweep_axes(definition: Definition) -> set[str]:
+    """Axes along which a recurrence reads itself at an offset."""
+    out: set[str] = set()
+    for read in definition.self_reads:
+        for axis, index in zip(definition.axes, read.index, strict=True):
+            if index != Var(axis.name):
+                out.add(axis.name)
+    return out
+
+
+def is_special(definition: Definition) -> bool:
+    return isinstance(definition.body, Compact | Sort)
+
+
+def is_contraction(definition: Definition) -> bool:
+    """A sum of products in which every factor is used for many results: worth a register tile."""
+    body = definition.body
+    if not isinstance(body, Reduction) or body.monoid.fn is not Fn.ADD:
+        return False
+    factors = reads(body.args[0])
+    free = {a.name for a in definition.axes}
+    touched = [{v for i in r.index for v in variables(i)} & free for r in factors]
+    union = {v for t in touched for v in t}
+    has_product = any(isinstance(e, Call) and e.fn is Fn.MUL for e in _nodes(body.args[0]))
+    return has_product and sum(t != union for t in touched) >= 1 and len(factors) >= 2
+
+
+def _nodes(expr: Expr) -> list[Expr]:
+    out = [expr]
+    for child in expr.children:
+        out += _nodes(child)
+    return out
+
+
+def is_plain(read: Read) -> bool:
+    """Every index is a whole axis, each used once."""
+    names = [i.name for i in read.index if isinstance(i, Var)]
+    return len(names) == len(read.index) == len(set(names))
+
+
+def dependencies(op: Op, definition: Definition) -> set[str]:
+    """Names of the other definitions that it reads."""
+    out: set[str] = set()
+    for read in definition.reads:
+        producer = op.definition_of(read.tensor)
+        if producer is not None and producer.name != definition.name:
+            out.add(producer.name)
+    return out
+
+
+def aligned(op: Op, definition: Definition, axis: str, group: set[str]) -> bool:
+    """The definition reads the group's values only at this very value of the axis."""
+    for read in definition.reads:
+        producer = op.definition_of(read.tensor)
+        if producer is None or producer.name not in group:
+            continue
+        for dim, own in enumerate(producer.axes):
+            if own.name == axis and read.index[dim] != Var(axis):
+                return False
+    return True

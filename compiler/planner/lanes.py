@@ -1,0 +1,119 @@
+"""Which axis of a definition lies across lanes, and the register tile around it."""
+
+from __future__ import annotations
+
+from ...ir.op import Definition, Op, Reduction
+from ..axes import reduction_axes
+from .choices import Choices
+from .facts import (
+    Stride,
+    bound_axes,
+    extents,
+    is_contraction,
+    is_plain,
+    is_special,
+    stride,
+    sweep_axes,
+)
+
+STRIDED_COST = 16.0
+PACKED_COST = 2.0
+CARRIED_COST = 6.0  # a strided read of a scratch tile
+
+
+def lane_candidates(definition: Definition) -> list[str]:
+    """Axes that may lie across lanes, free ones first."""
+    if is_special(definition):
+        return []
+    blocked = sweep_axes(definition) | bound_axes(definition)
+    out = [a.name for a in definition.axes if a.name not in blocked]
+    body = definition.body
+    if isinstance(body, Reduction) and body.monoid.fn is not None:
+        out += [a.name for a in body.axes if a.name not in blocked]
+    return out
+
+
+def lane_cost(
+    op: Op,
+    definition: Definition,
+    axis: str,
+    lanes_of: dict[str, str | None],
+    external: set[str],
+    roots: list[str],
+    can_pack: bool,
+) -> float:
+    """Relative cost per result of putting `axis` across lanes; accesses are what it counts."""
+    sizes = extents(definition)
+    reduced = {a.name for a in reduction_axes(definition)}
+    contraction = is_contraction(definition)
+    total = 0.0
+    for read in definition.reads:
+        producer = op.definition_of(read.tensor)
+        kind = stride(read, axis)
+        if producer is not None and producer.name in lanes_of:
+            inner = lanes_of[producer.name]
+            if kind is not Stride.INVARIANT:
+                total += 1.0 if inner == axis else CARRIED_COST
+            continue
+        if kind is Stride.CONTIGUOUS:
+            total += 1.0
+        elif kind is Stride.STRIDED:
+            reuse = 1
+            for name, size in sizes.items():
+                if stride(read, name) is Stride.INVARIANT:
+                    reuse = max(reuse, min(size, 64) if name in roots else size)
+            packed = can_pack and is_plain(read) and reuse >= 16 and contraction
+            total += PACKED_COST + 32.0 / reuse if packed else STRIDED_COST
+    if axis in reduced:
+        total += 8.0 * 16 / max(1, sizes[axis]) + (4.0 if contraction else 0.5)
+    elif definition.name in external:
+        total += 1.0 if definition.axes and definition.axes[-1].name == axis else STRIDED_COST
+    if sizes[axis] < 16:
+        total += 4.0 * 16 / max(1, sizes[axis])
+    return total
+
+
+def choose_lanes(
+    op: Op, group: list[str], external: set[str], roots: list[str], choices: Choices
+) -> dict[str, str | None]:
+    """The lanes axis of every definition of a kernel, in order, each seeing the choices before it."""
+    out: dict[str, str | None] = {}
+    given = choices.lanes_of
+    for name in group:
+        definition = op.definition_of(name)
+        assert definition is not None
+        candidates = lane_candidates(definition)
+        if given.get(name) in candidates:
+            out[name] = given[name]
+            continue
+        best: tuple[float, int] | None = None
+        for number, axis in enumerate(candidates):
+            cost = lane_cost(op, definition, axis, out, external, roots, True)
+            if best is None or cost < best[0]:
+                best = (cost, number)
+        out[name] = candidates[best[1]] if best is not None else None
+    return out
+
+
+def register_tile(
+    definition: Definition, lanes: str | None, choices: Choices, lane_count: int, sizes: dict[str, int]
+) -> dict[str, int]:
+    """Sizes larger than 1 of the register tile, by axis."""
+    out: dict[str, int] = {}
+    if lanes is None:
+        return out
+    size = sizes[lanes]
+    vectors = max(1, min(choices.vectors, -(-size // lane_count)))
+    out[lanes] = vectors * lane_count
+    if out[lanes] > size >= 1 and size < lane_count:
+        width = 1
+        while width < size:
+            width *= 2
+        out[lanes] = width
+    if is_contraction(definition):
+        blocked = sweep_axes(definition) | bound_axes(definition)
+        others = [a.name for a in definition.axes if a.name != lanes and a.name not in blocked and sizes[a.name] > 1]
+        if others:
+            rows = max(others, key=lambda a: (sizes[a], a))
+            out[rows] = min(choices.rows if vectors > 2 else choices.rows * 2, sizes[rows])
+    return {axis: n for axis, n in out.items() if n > 1}

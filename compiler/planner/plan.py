@@ -1,0 +1,246 @@
+"""Make one plan from an op (after `unify_axes`) and the choices to follow."""
+
+from __future__ import annotations
+
+from math import prod
+
+from ...backends.machine import Machine
+from ...ir.expr import Var
+from ...ir.gir import LoopKind
+from ...ir.op import Definition, Op
+from ..axes import all_axes, reduction_axes
+from ..plan import Block, KernelPlan, Nest, Pack, Plan, Tile, step_definitions
+from .choices import Choices
+from .facts import (
+    Stride,
+    dependencies,
+    extents,
+    is_contraction,
+    is_plain,
+    is_special,
+    stride,
+)
+from .groups import make_groups, root_axes, stream_members
+from .lanes import choose_lanes, register_tile
+from .nests import NestBuilder
+
+LINE_ELEMENTS = 16
+
+
+def make_plan(op: Op, machine: Machine, choices: Choices) -> Plan:
+    """A legal plan: every definition once, in dependence order."""
+    groups = make_groups(op, choices)
+    where = {name: number for number, group in enumerate(groups) for name in group}
+    external = {t.name for t in op.outputs}
+    for definition in op.definitions:
+        for name in dependencies(op, definition):
+            if where[name] != where[definition.name]:
+                external.add(name)
+    kernels = []
+    for number, group in enumerate(groups):
+        planner = KernelPlanner(op, group, external, machine, choices)
+        kernels.append(KernelPlan(f"{op.name}_{number}", planner.plan()))
+    return Plan(tuple(kernels))
+
+
+class KernelPlanner:
+    """Plans one group of definitions."""
+
+    def __init__(self, op: Op, group: list[str], external: set[str], machine: Machine, choices: Choices) -> None:
+        self.op = op
+        self.group = group
+        self.external = external
+        self.machine = machine
+        self.choices = choices
+        self.definitions = [d for d in op.definitions if d.name in set(group)]
+        self.sizes: dict[str, int] = {}
+        for definition in self.definitions:
+            self.sizes |= extents(definition)
+        self.order = list(dict.fromkeys(a.name for d in self.definitions for a in all_axes(d)))
+        self.roots = root_axes(op, group)
+        self.lanes_of = choose_lanes(op, group, external, self.roots, choices)
+        self.streamed = stream_members(op, group) if choices.stream != 0 else set()
+        if self.streamed and choices.stream is None and not self._stream_pays():
+            self.streamed = set()
+        self.tiles = {
+            d.name: register_tile(d, self.lanes_of[d.name], choices, self._lane_count(d), self.sizes)
+            for d in self.definitions
+        }
+
+    def _lane_count(self, definition: Definition) -> int:
+        widest = max(t.dtype.arithmetic.bytes for t in definition.targets)
+        return self.machine.lanes(max(4, widest) if not definition.targets[0].dtype.is_int else 4)
+
+    def _stream_pays(self) -> bool:
+        """Streaming is the default where the stream holds contractions: their results are never stored whole."""
+        return any(is_contraction(d) for d in self.definitions if d.name in self.streamed)
+
+    # -- tiles -------------------------------------------------------------------------------------------------------
+
+    def plan(self) -> tuple[Block, ...]:
+        root_tiles = self.root_tiles()
+        fixed = {a for a, n in root_tiles if n == 1}
+        body = self.inside(fixed)
+        body = self.with_packs(body)
+        for axis, size in reversed(root_tiles):
+            body = (Tile(axis, size, LoopKind.UNIT, body),)
+        return body
+
+    def root_tiles(self) -> list[tuple[str, int]]:
+        """(axis, tile size) of the parallel loops, outermost first."""
+        if any(is_special(d) for d in self.definitions):
+            return [(r, 1) for r in self.roots]
+        needed = dict.fromkeys(self.roots, 1)
+        for register in self.tiles.values():
+            for axis, size in register.items():
+                if axis in needed:
+                    needed[axis] = max(needed[axis], size)
+        for axis in self.roots:
+            if needed[axis] == 1 and self._needs_line(axis):
+                needed[axis] = LINE_ELEMENTS
+        heavy = any(is_contraction(d) for d in self.definitions)
+        lane_axes = {self.lanes_of[d.name] for d in self.definitions} - {None}
+        out: list[tuple[str, int]] = []
+        others = prod(self.sizes[r] for r in self.roots if r not in lane_axes)
+        for axis in self.roots:
+            size = self.sizes[axis]
+            tile = needed[axis]
+            if tile == 1:
+                if heavy and self.choices.root_rows and size > 1:
+                    tile = self.choices.root_rows
+            elif axis in lane_axes:
+                tile = self._lane_chunk(axis, tile, others, heavy)
+                if tile >= size and others >= self.choices.enough_parallelism:
+                    continue  # the whole axis stays inside
+            elif heavy:
+                tile = self._row_chunk(axis, tile, out)
+            out.append((axis, min(tile, self._rounded(axis, needed[axis])) if size else 1))
+        return [(a, n) for a, n in out if n >= 1]
+
+    def _rounded(self, axis: str, step: int) -> int:
+        return max(step, -(-self.sizes[axis] // step) * step)
+
+    def _lane_chunk(self, axis: str, tile: int, others: int, heavy: bool) -> int:
+        if heavy:
+            return tile
+        size = self.sizes[axis]
+        maps = not any(reduction_axes(d) for d in self.definitions)
+        if others >= self.choices.enough_parallelism and maps and set(self.lanes_of.values()) == {axis}:
+            return size
+        share = max(tile, -(-size // (self.machine.units * 4) // tile) * tile)
+        return max(tile, min(self.choices.chunk // tile * tile, share))
+
+    def _row_chunk(self, axis: str, tile: int, outer: list[tuple[str, int]]) -> int:
+        """Rows of a contraction per parallel iteration: many, so that what is packed inside is reused."""
+        if self.choices.root_rows:
+            return max(tile, self.choices.root_rows // tile * tile)
+        return max(tile, 192 // tile * tile)
+
+    def _needs_line(self, axis: str) -> bool:
+        """Some dram access runs contiguously along this axis while other lanes are chosen."""
+        for definition in self.definitions:
+            lanes = self.lanes_of[definition.name]
+            stored = definition.name in self.external and bool(definition.axes)
+            if stored and definition.axes[-1].name == axis and lanes != axis:
+                return True
+            for read in definition.reads:
+                producer = self.op.definition_of(read.tensor)
+                if producer is not None and producer.name in self.group:
+                    continue
+                if lanes in (None, axis) or stride(read, axis) is not Stride.CONTIGUOUS:
+                    continue
+                if stride(read, lanes) is Stride.STRIDED:
+                    return True
+        return False
+
+    # -- bodies ------------------------------------------------------------------------------------------------------
+
+    def inside(self, fixed: set[str]) -> tuple[Block, ...]:
+        before: list[Definition] = []
+        after: list[Definition] = []
+        within = [d for d in self.definitions if d.name in self.streamed]
+        reached: set[str] = set()
+        for definition in self.definitions:
+            if definition.name in self.streamed:
+                continue
+            if dependencies(self.op, definition) & (self.streamed | reached):
+                after.append(definition)
+                reached.add(definition.name)
+            else:
+                before.append(definition)
+        blocks: list[Block] = [*self.nests(before, fixed)]
+        if within:
+            axis = next(s.axis for s in self.op.streams if s.components[0].target in self.streamed)
+            size = self.choices.stream or 96
+            size = self._stream_tile(within, axis, size)
+            inner = self.with_packs(tuple(self.nests(within, fixed)))
+            outside = tuple(b for b in inner if isinstance(b, Pack) and axis not in b.axes)
+            blocks += outside
+            blocks.append(Tile(axis, size, LoopKind.SERIAL, tuple(b for b in inner if b not in outside)))
+        blocks += self.nests(after, fixed)
+        return tuple(blocks)
+
+    def _stream_tile(self, within: list[Definition], axis: str, size: int) -> int:
+        steps = {self.tiles[d.name].get(axis, 1) for d in within}
+        step = max(steps)
+        for other in steps:
+            if step % other:
+                step *= other
+        return max(step, min(size, self._rounded(axis, step)) // step * step)
+
+    def nests(self, definitions: list[Definition], fixed: set[str]) -> list[Nest]:
+        builder = NestBuilder(self.op, fixed, self.lanes_of, self.choices.unfused)
+        for definition in definitions:
+            builder.add(definition, {a: n for a, n in self.tiles[definition.name].items() if a not in fixed})
+        return [d.finish(self.order) for d in builder.drafts]
+
+    # -- packs -------------------------------------------------------------------------------------------------------
+
+    def with_packs(self, body: tuple[Block, ...]) -> tuple[Block, ...]:
+        """Put copies in front of the nests that read an input across its rows (or re-read a large panel of it)."""
+        packs: list[Pack] = []
+        for block in body:
+            if not isinstance(block, Nest) or block.lanes is None:
+                continue
+            for definition in self.definitions:
+                if self.lanes_of[definition.name] != block.lanes or not is_contraction(definition):
+                    continue
+                if definition.name not in _names(block):
+                    continue
+                for pack in self._packs_of(definition, block.lanes):
+                    if pack.tensor not in self.choices.unpacked and pack not in packs:
+                        packs.append(pack)
+        return (*packs, *body) if packs else body
+
+    def _packs_of(self, definition: Definition, lanes: str) -> list[Pack]:
+        out = []
+        for read in definition.reads:
+            producer = self.op.definition_of(read.tensor)
+            if producer is not None and producer.name in self.group:
+                continue
+            others = [r for d in self.definitions for r in d.reads if r.tensor == read.tensor]
+            if len(others) != 1 or not is_plain(read) or stride(read, lanes) is Stride.INVARIANT:
+                continue
+            fixed = {r for r in self.roots if self._is_unit(r)}
+            axes = [i.name for i in read.index if isinstance(i, Var) and i.name not in fixed]
+            if lanes not in axes or self._panel_bytes(axes, definition) > self.machine.sram_bytes:
+                continue
+            if stride(read, lanes) is Stride.CONTIGUOUS and len(axes) < 2:
+                continue
+            axes.remove(lanes)
+            out.append(Pack(read.tensor, (*axes, lanes)))
+        return out
+
+    def _is_unit(self, root: str) -> bool:
+        return dict(self.root_tiles()).get(root) == 1
+
+    def _panel_bytes(self, axes: list[str], definition: Definition) -> int:
+        tiles = dict(self.root_tiles())
+        return 4 * prod(tiles.get(a, self.sizes[a]) for a in axes)
+
+
+def _names(nest: Nest) -> set[str]:
+    return set(step_definitions(nest.body))
+
+
+__all__ = ["KernelPlanner", "make_plan"]
