@@ -1,0 +1,100 @@
+"""Target `c`: readable C11 with OpenMP; compiled by `cc` only where a program is run.
+
+`c` loads a shared library into this process; `c:sanitize` runs every call in a process of its own, built with the
+address and undefined-behaviour sanitizers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...ir import gir
+from ...ir.errors import TargetError
+from ..machine import Machine, machine_names
+from ..target import Emitted, Executable
+from .emit import emit_c
+from ..host import host_machine
+from .toolchain import FLAGS, run_compiler
+
+
+@dataclass(frozen=True)
+class CTarget:
+    """`emit` needs nothing, `load` and `library` need a C compiler."""
+
+    name: str
+    machine: Machine
+    sanitize: bool = False
+
+    def emit(self, program: gir.Program) -> Emitted:
+        return emit_c(program, self.machine)
+
+    def load(self, program: gir.Program) -> Executable:
+        if self.sanitize:
+            from .sanitize import SanitizedProgram
+
+            return SanitizedProgram(program, self.machine)
+        return CExecutable(self.emit(program), program.name)
+
+    def library(self, program: gir.Program, path: str) -> None:
+        emitted = self.emit(program)
+        final = Path(path)
+        with tempfile.TemporaryDirectory(prefix="weft-c-") as name:
+            built = build(emitted, Path(name))
+            # beside its destination first, so that nobody ever loads half a file
+            handle, beside = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}.")
+            try:
+                with os.fdopen(handle, "wb") as out, built.open("rb") as made:
+                    shutil.copyfileobj(made, out)
+                os.chmod(beside, 0o755)
+                os.replace(beside, final)
+            except BaseException:
+                Path(beside).unlink(missing_ok=True)
+                raise
+
+
+def build(emitted: Emitted, directory: Path) -> Path:
+    """Compile into a shared library in `directory`. Raises TargetError."""
+    for name, text in emitted.files.items():
+        (directory / name).write_text(text, encoding="ascii")
+    run_compiler([*FLAGS, "-o", "program.so", emitted.main, "-lm"], directory)
+    return directory / "program.so"
+
+
+class CExecutable:
+    """A program in this process. Safe to call from several threads: it keeps no state."""
+
+    def __init__(self, emitted: Emitted, name: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="weft-c-") as directory:  # mode 0700; a loaded library needs no file
+            built = build(emitted, Path(directory))
+            try:
+                self._library = ctypes.CDLL(str(built))
+            except OSError as error:
+                raise TargetError(f"the library of '{name}' does not load: {error}") from None
+        self._call = getattr(self._library, emitted.notes["call"])
+        self._call.restype = ctypes.c_int
+        self._call.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+        self._name = name
+
+    def __call__(self, buffers: Sequence[int], symbols: Sequence[int], threads: int) -> None:
+        pointers = (ctypes.c_void_p * max(1, len(buffers)))(*buffers)
+        values = (ctypes.c_int64 * max(1, len(symbols)))(*symbols)
+        if self._call(pointers, values, threads) != 0:
+            raise TargetError(f"'{self._name}' ran out of memory for its scratch", remedy="lower the tile sizes")
+
+
+def create(option: str, machine: str | None) -> CTarget:
+    """`c` or `c:sanitize`, for a machine by name or this one. Raises TargetError."""
+    if option not in ("", "sanitize"):
+        raise TargetError(f"unknown option '{option}' of target c", remedy="c or c:sanitize")
+    try:
+        described = host_machine(machine)
+    except KeyError:
+        known = ", ".join(machine_names())
+        raise TargetError(f"unknown machine '{machine}'", remedy=f"one of {known}") from None
+    return CTarget("c" + (f":{option}" if option else ""), described, option == "sanitize")
