@@ -1,9 +1,8 @@
 """`make demo`: the example programs on this CPU, at realistic sizes.
 
 Each program is compiled, checked (at a small size against the interpreter, at the large one against NumPy in float64),
-and timed beside a plain loop that moves the same bytes, beside NumPy, and beside PyTorch where that is
-installed. The C that
-Weft emits for it is written to demo-output/.
+and timed beside a plain loop that moves the same bytes, beside NumPy, and beside PyTorch where that is installed. The
+C that Weft emits for it is written to demo-output/.
 
     python examples/demo.py [--out DIR] [--seconds S] [NAME ...]
 """
@@ -28,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from weft.ir.op import Op
 from weft.ir.op_interp import interpret
-from weft.ir.op_parser import parse_file
+from weft.ir.op_text import parse_file
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "benchmarks"))

@@ -14,7 +14,7 @@ from importlib import resources
 from ..ir.dtypes import DType
 from ..ir.errors import UserError
 from ..ir.op import Op
-from ..ir.op_parser import parse_file
+from ..ir.op_text import parse_file
 
 _HEADER = re.compile(r"^op\s+([A-Za-z_][A-Za-z0-9_]*)", re.MULTILINE)
 _DECLARED_F32 = re.compile(r":\s*f32\b")
