@@ -1,0 +1,28 @@
+"""The passes in the order in which a program goes through them, each with the reason it stands where it does.
+
+op text / Python -> OP_PASSES -> plan and instantiate (the search) -> GIR_PASSES -> target
+"""
+
+from __future__ import annotations
+
+from .passes.base import Pass
+from .passes.dce import DeadCode
+from .passes.dead_store import DeadStore
+from .passes.factor import Factor
+from .passes.guards import Guards
+from .passes.hoist_invariant import HoistInvariant
+from .passes.normal import NORMAL
+from .passes.streaming_stores import StreamingStores
+
+OP_PASSES: tuple[Pass, ...] = (
+    *NORMAL,  # equal things are one thing, and streams are found, before anything is scheduled
+    Factor(),  # inlining for streams leaves costly subexpressions in deep loops: name them again
+    DeadCode(),
+)
+
+GIR_PASSES: tuple[Pass, ...] = (
+    Guards(),  # first: predicates that fall away open loads for everything after
+    DeadStore(),  # before hoisting, which would move what nobody needs
+    HoistInvariant(),
+    StreamingStores(),  # last: only what is left of the stores matters
+)
