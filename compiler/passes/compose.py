@@ -15,7 +15,22 @@ from dataclasses import replace
 
 from ...ir.affine import affine
 from ...ir.dtypes import DType
-from ...ir.expr import Boundary, Call, Cast, Const, Expr, Fn, Read, Var, as_int, const, rewrite, substitute, walk
+from ...ir.expr import (
+    Boundary,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    Fn,
+    Read,
+    Var,
+    as_int,
+    const,
+    rewrite,
+    substitute,
+    variables,
+    walk,
+)
 from ...ir.op import Axis, Definition, Op, Pointwise, Tensor
 from ...ir.typing import TypeEnv, natural
 
@@ -47,7 +62,11 @@ def compose(read: Read, d: Definition, op: Op, axes: tuple[Axis, ...]) -> Expr:
             condition = in_range(read.index, d.axes, axes)
             if condition is None:
                 return substitute(body, values)
-            return Call(Fn.SELECT, (condition, substitute(_all_padded(body, tensors), values), fill), read.location)
+            return Call(
+                Fn.SELECT,
+                (condition, substitute(padded(body, tensors, frozenset(values)), values), fill),
+                read.location,
+            )
         case _:
             if _transparent(body, d, tensors):
                 passed = rewrite(body, lambda e: replace(e, boundary=read.boundary) if isinstance(e, Read) else None)
@@ -155,9 +174,11 @@ def _indexed(read: Read, values: dict[str, Expr]) -> Read:
     return replace(read, index=tuple(substitute(e, values) for e in read.index))
 
 
-def _all_padded(body: Expr, tensors: Mapping[str, Tensor]) -> Expr:
+def padded(body: Expr, tensors: Mapping[str, Tensor], axes: frozenset[str]) -> Expr:
+    """Every unchecked read whose index uses one of `axes` turned into one padded with zero."""
+
     def pad(e: Expr) -> Expr | None:
-        if not isinstance(e, Read) or e.boundary is not Boundary.NONE:
+        if not isinstance(e, Read) or e.boundary is not Boundary.NONE or not any(variables(i) & axes for i in e.index):
             return None
         dtype = tensors[e.tensor].dtype.arithmetic
         zero = Const(False, dtype) if dtype is DType.BOOL else Const(0.0 if dtype.is_float else 0, dtype)

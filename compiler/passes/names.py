@@ -16,13 +16,16 @@ def used_names(op: Op) -> set[str]:
     return names
 
 
-def fresh(base: str, taken: set[str]) -> str:
-    """`base$k` with the smallest k that is free; the name is added to `taken`."""
+def fresh(base: str, taken: set[str], role: str = "") -> str:
+    """`base$role`, numbered where it is taken or there is no role; the name is added to `taken`."""
     base = base.split("$")[0]
+    name = f"{base}${role}"
     k = 0
-    while f"{base}${k}" in taken:
+    while not role or name in taken:
+        name = f"{base}${role}{k}"
         k += 1
-    name = f"{base}${k}"
+        if name not in taken:
+            break
     taken.add(name)
     return name
 

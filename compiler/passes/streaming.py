@@ -131,7 +131,7 @@ class _Streams:
         if t is None:
             return False
         state = state_types(body, d)[0] or d.targets[0].dtype.arithmetic
-        part = fresh(d.name, self.taken)
+        part = fresh(d.name, self.taken, "sum")
         here = tuple(Var(a.name) for a in named.axes)
         target = replace(named.targets[0], name=part, dtype=state)
         summed = replace(named, targets=(target,), body=replace(body, args=(inner,)))
@@ -211,7 +211,7 @@ class _Streams:
             if isinstance(m.body, Reduction) and m.body.args == (one,) and _monoid_fn(m) is Fn.ADD:
                 return m
         shape = tuple(a.hi for a in group.free)
-        target = Tensor(fresh("count", self.taken), dtype, shape)
+        target = Tensor(fresh(next(iter(group.members)), self.taken, "count"), dtype, shape)
         return Definition((target,), group.free, Reduction(builtin("sum", dtype), (group.axis,), (one,), group.guard))
 
     # pieces --------------------------------------------------------------------------------------------------------
