@@ -5,7 +5,6 @@ program -> verify -> bind symbols -> lower (rewrites, instantiate, search) -> GI
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,13 +13,15 @@ from typing import Any
 from .. import settings
 from ..backends.target import Target, get_target
 from ..ir import gir
+from ..ir.binding import bind_symbols
+from ..ir.binding import specialise as bind_op
 from ..ir.errors import UserError
 from ..ir.op import Op
 from ..ir.op_printer import print_op
-from ..ir.op_specialise import specialise as bind_op
 from . import extents, front
 from .kernel import Kernel, Options, Specialise
 from .lower import LowerOptions, LowerResult, lower
+from .plain_data import from_plain, to_plain
 from .reproducer import guarded
 from .signature import signature_of
 
@@ -53,7 +54,7 @@ def compile(
         threads=_positive("threads", threads),
         specialise=_specialise(specialise),
         machine=machine or now.machine,
-        schedule=_schedule(schedule),
+        schedule=_schedule(schedule) if schedule else None,
     )
     kernel = make_kernel(program, options)
     if len(options.bind) == len(kernel.signature.symbols):
@@ -68,7 +69,7 @@ def make_kernel(program: Op | gir.Program, options: Options) -> Kernel:
     if isinstance(program, gir.Program):
         return Kernel(program, target, options, None, now.variants)
     op = program
-    lowering = LowerOptions(**dict(_schedule(dict(options.schedule))))
+    lowering = options.schedule or LowerOptions()
 
     def schedule(bindings: Mapping[str, int]) -> LowerResult:
         return lower_op(op, bindings, target, lowering)
@@ -84,6 +85,8 @@ def lower_op(op: Op, bindings: Mapping[str, int], target: Target, options: Lower
         return f"# weft compile THIS --target {target.name} {bound}\n# {options}\n{print_op(op)}"
 
     with guarded(f"compiling '{op.name}' for {target.name}", describe):
+        if len(bindings) == len(op.symbols):
+            bind_symbols(op, {}, bindings)  # refuses what only the inside of the op makes impossible
         return lower(bind_op(op, dict(bindings)), target.machine, options)
 
 
@@ -122,13 +125,10 @@ def _specialise(value: str) -> Specialise:
         raise UserError(f"specialise={value!r} is not {allowed}") from None
 
 
-def _schedule(given: Mapping[str, Any]) -> tuple[tuple[str, int | float | str | bool | None], ...]:
-    """Options of the lowering, by name and with plain values, so that a manifest can hold them."""
+def _schedule(given: Mapping[str, Any]) -> LowerOptions:
+    """Options of the lowering by name, checked against their types. Raises UserError."""
     known = [f.name for f in fields(LowerOptions)]
-    for name, value in given.items():
+    for name in given:
         if name not in known:
             raise UserError(f"compile() has no option '{name}'", remedy=", ".join(known))
-        plain = value is None or isinstance(value, bool | int | float | str)
-        if not plain or (isinstance(value, float) and not math.isfinite(value)):
-            raise UserError(f"option {name}={value!r} is not a plain value")
-    return tuple((n, given[n]) for n in known if n in given)
+    return from_plain(LowerOptions, {name: to_plain(value) for name, value in given.items()})

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from ..ir.binding import specialise
 from ..ir.errors import UserError
 from ..ir.gir_printer import print_program
 from ..ir.op import Op
 from ..ir.op_printer import print_op
-from ..ir.op_specialise import specialise
 from .cost import cost_of
 from .graph import build_graphs, print_graph
 

@@ -12,7 +12,6 @@ from ..ir.gir_parser import parse_program
 from ..ir.gir_verify import verify as verify_program
 from ..ir.op import Op
 from ..ir.op_text import parse_file
-from ..ir.op_verify import verify
 
 MAX_SOURCE_BYTES = 16 << 20
 
@@ -24,7 +23,6 @@ def read(source: Any, entry: str | None = None) -> Op | gir.Program:
     Raises ParseError, VerifyError, or UserError for a file that cannot be read or a missing entry.
     """
     if isinstance(source, Op):
-        verify(source)
         return source
     if isinstance(source, gir.Program):
         return prove(source)

@@ -26,7 +26,7 @@ from .variants import Key, Variant, Variants
 
 if TYPE_CHECKING:
     from .cost import CostReport
-    from .lower import LowerResult
+    from .lower import LowerOptions, LowerResult
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -47,7 +47,7 @@ class Options:
     threads: int | None = None
     specialise: Specialise = Specialise.AUTO
     machine: str | None = None
-    schedule: tuple[tuple[str, int | float | str | bool | None], ...] = ()
+    schedule: LowerOptions | None = None
 
 
 class Kernel:

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.errors import LoadError
+from ..ir.errors import LoadError, UserError
 from .kernel import Options, Specialise
+from .lower import LowerOptions
+from .plain_data import from_plain, to_plain
 
 SCHEMA = 1
 KIND = "weft-kernel"
@@ -46,7 +48,7 @@ class Manifest:
                 "threads": self.options.threads,
                 "specialise": self.options.specialise.value,
                 "machine": self.options.machine,
-                "schedule": dict(self.options.schedule),
+                "schedule": None if self.options.schedule is None else to_plain(self.options.schedule),
             },
             "bindings": dict(self.bindings),
             "symbols": list(self.symbols),
@@ -93,7 +95,7 @@ def parse(text: str, where: str) -> Manifest:
             threads=read.optional_integer(options, "threads"),
             specialise=Specialise(specialise),
             machine=read.optional_text(options, "machine"),
-            schedule=tuple(sorted(read.mapping(options, "schedule").items())),
+            schedule=read.schedule(options),
         ),
         bindings=dict(read.integers(body, "bindings")),
         symbols=(),
@@ -137,6 +139,14 @@ class _Reader:
         if any(type(v) is not int for v in found.values()):
             self._refuse(key, "an object of integers")
         return tuple(found.items())
+
+    def schedule(self, options: Mapping[str, Any]) -> LowerOptions | None:
+        if options.get("schedule") is None:
+            return None
+        try:
+            return from_plain(LowerOptions, options["schedule"])
+        except UserError as error:
+            raise LoadError(f"{self.where}: {error.message}") from None
 
     def file_name(self, name: str) -> str:
         if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name or name == NAME:

@@ -30,8 +30,9 @@ def registry() -> dict[str, type[Any]]:
         for cls in classes:
             if cls.__module__ != loaded.__name__ or not is_dataclass(cls):
                 continue
-            if isinstance(getattr(cls, "name", None), str) and hasattr(cls, "form") and hasattr(cls, "run"):
-                found[cls.name] = cls
+            name = getattr(cls, "name", None)
+            if isinstance(name, str) and hasattr(cls, "form") and hasattr(cls, "run"):
+                found[name] = cls
     return dict(sorted(found.items()))
 
 

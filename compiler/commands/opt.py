@@ -80,7 +80,7 @@ def command(
 
 
 def _bound(op: Op, values: dict[str, int]) -> Op:
-    from ...ir.op_specialise import specialise
+    from ...ir.binding import specialise
     from .. import extents
     from ..signature import signature_of
 
