@@ -11,8 +11,6 @@ from ..ir.errors import UserError
 from ..ir.gir_printer import print_program
 from ..ir.op import Op
 from ..ir.op_printer import print_op
-from .cost import cost_of
-from .graph import build_graphs, print_graph
 
 if TYPE_CHECKING:
     from .cost import CostReport
@@ -38,6 +36,8 @@ def text(kernel: Kernel, form: str, symbols: Mapping[str, int]) -> str:
     program = kernel.variant(**symbols).program
     if chosen is Form.GIR:
         return print_program(program)
+    from .graph import build_graphs, print_graph
+
     return "\n".join(print_graph(g) for g in build_graphs(program))
 
 
@@ -46,4 +46,6 @@ def cost(kernel: Kernel, symbols: Mapping[str, int]) -> CostReport:
     variant = kernel.variant(**symbols)
     if variant.lowered is not None:
         return variant.lowered.cost
+    from .cost import cost_of
+
     return cost_of(variant.program, kernel.target.machine, variant.bindings)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.errors import CallError, Location
-from ..ir.expr import Boundary, Call, Cast, Const, Expr, Fn, Read, Var, reads, variables
+from ..ir.expr import Boundary, Call, Cast, Const, Expr, Fn, Read, Var, const, reads, rewrite, variables
 from ..ir.op import Axis, Compact, Definition, Op, Reduction, Sort
 from ..ir.scalar_functions import Value, evaluate
 from .extents import evaluate as extent_of
@@ -47,12 +47,6 @@ def find(op: Op) -> tuple[Gather, ...]:
     found: list[Gather] = []
 
     def visit(expr: Expr, axes: tuple[Axis, ...], conditions: tuple[Expr, ...]) -> None:
-        if isinstance(expr, Call) and expr.fn is Fn.SELECT:
-            condition, yes, no = expr.args
-            visit(condition, axes, conditions)
-            visit(yes, axes, (*conditions, *_conjuncts(condition)))
-            visit(no, axes, (*conditions, Call(Fn.NOT, (condition,))))
-            return
         for child in expr.children:
             visit(child, axes, conditions)
         if isinstance(expr, Read) and expr.boundary is Boundary.NONE:
@@ -70,6 +64,7 @@ def find(op: Op) -> tuple[Gather, ...]:
             visit(axis.hi, axes[: own + k], ())
         for guard in guards:
             visit(guard, axes, ())
+        # A guard is tested before the summand is read. (A conditional expression is no guard: both sides are read.)
         for expr in _summands(definition):
             visit(expr, axes, tuple(c for g in guards for c in _conjuncts(g)))
     return tuple(dict.fromkeys(found))
@@ -201,7 +196,7 @@ def _check_points(gather: Gather, extent: int, bindings: Mapping[str, int], arra
     allowed = f"dimension {gather.dimension} of '{gather.tensor}' has extent {extent}"
     if grid.points > MAX_POINTS:
         raise CallError(
-            f"cannot prove that '{text(gather.index)}' stays inside: {allowed}, and '{source.tensor}' has values "
+            f"cannot prove that '{_readable(gather.index)}' stays inside: {allowed}, and '{source.tensor}' has values "
             f"from {arrays[source.tensor].min()} to {arrays[source.tensor].max()}",
             gather.location,
         )
@@ -221,8 +216,19 @@ def _check_points(gather: Gather, extent: int, bindings: Mapping[str, int], arra
         what = f"{gather.index.tensor}[{position}] is {value}"
     else:
         point = ", ".join(f"{name} = {int(np.broadcast_to(a, grid.shape)[at])}" for name, a in grid.axes.items())
-        what = f"the index '{text(gather.index)}' (from '{source.tensor}') is {value} at {point}"
+        what = f"the index '{_readable(gather.index)}' (from '{source.tensor}') is {value} at {point}"
     raise CallError(f"{what}, but {allowed}", gather.location, remedy=f"values from 0 to {extent - 1}")
+
+
+def _readable(expr: Expr) -> str:
+    """The index as the user wrote it: without the conversions and literal types that typing adds."""
+
+    def plain(e: Expr) -> Expr | None:
+        if isinstance(e, Cast):
+            return e.arg
+        return const(e.value) if isinstance(e, Const) and isinstance(e.value, int) else None
+
+    return text(rewrite(expr, plain))
 
 
 class _Grid:
