@@ -1,21 +1,20 @@
-"""Proofs of integer inequalities over axes and symbols: Fourier-Motzkin elimination with integer tightening.
+"""Proofs of integer inequalities over the axes, symbols and integer tensors of an op.
 
-A proof assumes the hypotheses and refutes the negated goal. What is not linear becomes an opaque unknown; a quotient or
-remainder by a positive literal is described exactly. "Not proved" means nothing: callers must treat it as false.
-
-Method: W. Pugh, "The Omega test", CACM 1992, its real shadow with normalisation (sound; not complete).
+A proof assumes the hypotheses and refutes the negated goal (`linear.py`). What is not linear becomes an opaque unknown;
+a quotient or remainder by a positive literal is described exactly. "Not proved" means nothing: callers treat it as
+false.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 
+from .affine import Affine
 from .expr import Call, Cast, Const, Coord, Expr, Fn, Read, Var, as_int, rewrite, walk
 from .expr_text import print_expr
+from .linear import infeasible
 from .op import Axis
 
-MAX_CONSTRAINTS = 400
 MAX_CASES = 4  # of `min` and `max` split in one goal, each doubling the work
 
 Linear = dict[str, int]  # coefficients by unknown; the constant under ""
@@ -221,45 +220,13 @@ def _shift(a: Linear, by: int) -> Linear:
     return _add(a, {"": by})
 
 
-def _normal(a: Linear) -> Linear:
-    """Divided by the greatest common divisor of its coefficients, the constant rounded down (unknowns are integers)."""
-    divisor = math.gcd(*(v for n, v in a.items() if n))
-    if divisor <= 1:
-        return a
-    return {n: v // divisor for n, v in a.items()}
-
-
 def _infeasible(constraints: list[Linear]) -> bool:
     """Whether no integers make every form >= 0, as far as elimination sees; the last one is the negated goal."""
-    system = [_normal(c) for c in _related(constraints)]
-    while True:
-        if any(not (set(c) - {""}) and c.get("", 0) < 0 for c in system):
-            return True
-        names = sorted({n for c in system for n in c if n})
-        if not names or len(system) > MAX_CONSTRAINTS:
-            return False
+    return infeasible(_affine(c) for c in _related(constraints))
 
-        def growth(name: str, system: list[Linear] = system) -> int:
-            up = sum(1 for c in system if c.get(name, 0) > 0)
-            down = sum(1 for c in system if c.get(name, 0) < 0)
-            return up * down - up - down
 
-        name = min(names, key=growth)
-        lower = [c for c in system if c.get(name, 0) > 0]
-        upper = [c for c in system if c.get(name, 0) < 0]
-        if len(lower) * len(upper) > MAX_CONSTRAINTS:
-            return False
-        rest = [c for c in system if not c.get(name, 0)]
-        for low in lower:
-            for up in upper:
-                joined = _add(_scale(low, -up[name]), _scale(up, low[name]))
-                rest.append(_normal({n: v for n, v in joined.items() if n != name}))
-        seen: dict[tuple[tuple[str, int], ...], Linear] = {}
-        for c in rest:  # of parallel constraints only the tightest says anything
-            key = tuple(sorted((n, v) for n, v in c.items() if n))
-            if key not in seen or c.get("", 0) < seen[key].get("", 0):
-                seen[key] = c
-        system = list(seen.values())
+def _affine(form: Linear) -> Affine:
+    return Affine(tuple(sorted((n, v) for n, v in form.items() if n and v)), form.get("", 0))
 
 
 def _related(constraints: list[Linear]) -> list[Linear]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .expr import const
-from .op import Axis, Monoid, Reduction
+from .op import Monoid, Reduction
 from .op_interp_grid import Array, Grid, evaluate
 from .scalar_functions import reduce
 
