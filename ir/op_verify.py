@@ -249,7 +249,7 @@ class _Verifier:
     # 6: monoids ----------------------------------------------------------------------------------------------------
 
     def monoid(self, m: Monoid, location: Location) -> None:
-        if self.monoids.setdefault(m.name, m) != m:
+        if m.name not in BUILTIN and self.monoids.setdefault(m.name, m) != m:
             raise VerifyError(f"two monoids are called `{m.name}`", location, "rename one")
         n = len(m.components)
         if not n or len(set(m.components)) != n or {len(m.identity), len(m.combine), len(m.dtypes)} != {n}:
@@ -271,9 +271,8 @@ class _Verifier:
                     raise VerifyError(f"`{m.name}` may name `a.*` and `b.*` alone", m.location)
             self.typed(identity, dtype, TypeEnv())
             self.typed(combine, dtype, env)
-        if m.fn is not None and (
-            n != 1 or m.combine[0] != Call(m.fn, (Param(f"a.{m.components[0]}"), Param(f"b.{m.components[0]}")))
-        ):
+        sides = tuple(Param(f"{side}.{m.components[0]}") for side in "ab")
+        if m.fn is not None and (n != 1 or m.combine[0] != Call(m.fn, sides)):
             raise VerifyError(f"`{m.name}` is not just `{m.fn}`", m.location)
 
     # 9: streams ----------------------------------------------------------------------------------------------------
