@@ -26,18 +26,18 @@ _SAMPLES = 96
 
 @dataclass(frozen=True)
 class Summand:
-    """An expression, the tensors it refers to, and the name of the axis that is summed over."""
+    """An expression, the tensors it refers to, and the names of the axes that are summed over."""
 
     expr: Expr
     references: frozenset[str]
-    axis: str
+    axes: frozenset[str]
 
     def refers(self, e: Expr) -> bool:
         return any(isinstance(n, Read) and n.tensor in self.references for n in walk(e))
 
     def moves(self, e: Expr) -> bool:
-        """Whether `e` changes along the axis."""
-        return any(isinstance(n, Var) and n.name == self.axis for n in walk(e))
+        """Whether `e` changes along the axes."""
+        return any(isinstance(n, Var) and n.name in self.axes for n in walk(e))
 
 
 def at(e: Expr, references: frozenset[str], when: str) -> Expr:

@@ -18,7 +18,9 @@ from typing import ClassVar
 from ...ir.dtypes import DType
 from ...ir.errors import ScheduleError
 from ...ir.expr import Call, Expr, Fn, Param, Read, Var, as_int, const, rewrite, substitute, walk
+from ...ir.folding import fold
 from ...ir.op import Axis, Component, Definition, Op, Reduction, Stream, Tensor
+from .compose import padded
 from .elaborating import elaborated, elaborated_stream, state_types, tensor_types
 from .names import fresh, used_names
 
@@ -71,6 +73,7 @@ def split_reduction(op: Op, definition: str, factor: int, axis: str = "") -> Op:
     chunks = _chunks(chosen, factor, taken)
     components = stream.components if stream is not None else tuple(Component(t) for t in d.target_names)
     part = {t: fresh(t, taken, "part") for c in components for t in _siblings(op, c.target)}
+    tensors = op.tensors
     types = tensor_types(op)
     types |= {new: _state(op, old) for old, new in part.items()}
     repairs = {c.target: c.repair for c in components}
@@ -80,7 +83,9 @@ def split_reduction(op: Op, definition: str, factor: int, axis: str = "") -> Op:
         if x.name not in part:
             out.append(x)
             continue
-        out += [elaborated(y, types) for y in (_partial(x, chunks, part, types), _merge(x, chunks, part, repairs))]
+        out += [
+            elaborated(y, types) for y in (_partial(x, chunks, part, types, tensors), _merge(x, chunks, part, repairs))
+        ]
     kept = tuple(s for s in op.streams if s is not stream)
     new = replace(op, definitions=tuple(out), streams=kept)
     if stream is not None:
@@ -108,14 +113,16 @@ def _chunks(axis: Axis, factor: int, taken: set[str]) -> _Chunks:
     if lo is not None and hi is not None:
         size = max(hi - lo, 0)
         extent, count, whole = const(size), const(-(-size // factor)), size % factor == 0
-    outer = Axis(fresh(axis.name, taken, "chunk"), const(0), count, axis.location)
+    outer = Axis(fresh(axis.name, taken, "chunk"), const(0), fold(count), axis.location)
     inner = Axis(fresh(axis.name, taken, "in"), const(0), const(factor), axis.location)
     place = Call(Fn.ADD, (Call(Fn.MUL, (Var(outer.name), const(factor))), Var(inner.name)))
     index = place if lo == 0 else Call(Fn.ADD, (axis.lo, place))
     return _Chunks(outer, inner, axis.name, index, None if whole else Call(Fn.LT, (place, extent)))
 
 
-def _partial(d: Definition, chunks: _Chunks, part: Mapping[str, str], types: Mapping[str, DType]) -> Definition:
+def _partial(
+    d: Definition, chunks: _Chunks, part: Mapping[str, str], types: Mapping[str, DType], tensors: Mapping[str, Tensor]
+) -> Definition:
     """The reduction inside a chunk, relative to the chunk's own references."""
     body = d.body
     assert isinstance(body, Reduction)
@@ -128,7 +135,11 @@ def _partial(d: Definition, chunks: _Chunks, part: Mapping[str, str], types: Map
     def inside(e: Expr) -> Expr:
         return substitute(rewrite(e, own), {chunks.old: chunks.index})
 
-    guard = None if body.guard is None else inside(body.guard)
+    guard = body.guard
+    if guard is not None and chunks.tail is not None:
+        # The tail test stands beside the guard, not before it: what the guard reads must be padded.
+        guard = padded(guard, tensors, frozenset({chunks.old}))
+    guard = None if guard is None else inside(guard)
     if chunks.tail is not None:
         guard = chunks.tail if guard is None else Call(Fn.AND, (chunks.tail, guard))
     axes = tuple(

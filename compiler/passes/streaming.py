@@ -110,7 +110,7 @@ class _Streams:
     def admit_factor(self, d: Definition, named: Definition, group: _Group) -> bool:
         assert isinstance(named.body, Reduction)
         types = tensor_types(self.op)
-        summand = Summand(named.body.args[0], frozenset(group.members), group.axis.name)
+        summand = Summand(named.body.args[0], frozenset(group.members), frozenset({group.axis.name}))
         sums = frozenset(m for m, x in group.members.items() if _monoid_fn(x) not in (Fn.MAX, Fn.MIN))
         inner, outer = hoist(summand, sums)
         if outer is not None:
@@ -127,7 +127,7 @@ class _Streams:
         body = named.body
         assert isinstance(body, Reduction)
         types = tensor_types(self.op)
-        t = transfer(Summand(inner, frozenset(group.members), group.axis.name), types)
+        t = transfer(Summand(inner, frozenset(group.members), frozenset({group.axis.name})), types)
         if t is None:
             return False
         state = state_types(body, d)[0] or d.targets[0].dtype.arithmetic

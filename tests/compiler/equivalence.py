@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-
 from weft.ir.op import Op
 from weft.ir.op_interp import interpret
 from weft.ir.op_text import parse_op, print_op
@@ -48,8 +47,8 @@ def assert_same(
     atol: float = 0.0,
     inputs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Both ops give the same outputs (bit for bit where `rtol` is 0, the sign of zeros included), and the second is text
-    that parses back to itself."""
+    """Both ops give the same outputs (bit for bit, signs of zeros too, where `rtol` is 0); the second is text that
+    parses back to itself."""
     assert parse_op(print_op(after)) == after
     arrays = random_inputs(before, symbols, seed, special) if inputs is None else inputs
     expected = interpret(before, arrays, symbols)
