@@ -63,13 +63,23 @@ def _eliminate(forms: list[Affine]) -> bool:
             return False
         above: dict[str, int] = {}
         below: dict[str, int] = {}
+        coarse: tuple[set[str], set[str]] = (set(), set())
         for terms in rows:
             for name, factor in terms:
                 side = below if factor > 0 else above  # a positive coefficient bounds the variable from below
                 side[name] = side.get(name, 0) + 1
-        cost = {n: below.get(n, 0) * above.get(n, 0) - below.get(n, 0) - above.get(n, 0) for n in {**above, **below}}
+                if abs(factor) != 1:
+                    coarse[factor > 0].add(name)
+        # A variable whose bounds on one side all have coefficient 1 is eliminated exactly; the others wait, so that
+        # rounding has tightened what they meet.
+        cost: dict[str, tuple[bool, int]] = {}
+        for n in {**above, **below}:
+            low, high = below.get(n, 0), above.get(n, 0)
+            cost[n] = (n in coarse[0] and n in coarse[1], low * high - low - high)
         name = min(sorted(cost), key=cost.__getitem__)
-        lower, upper, rest = [], [], {}
+        lower: list[tuple[int, Affine]] = []
+        upper: list[tuple[int, Affine]] = []
+        rest: dict[tuple[tuple[str, int], ...], int] = {}
         for terms, constant in rows.items():
             factor = dict(terms).get(name, 0)
             if factor > 0:
@@ -81,12 +91,12 @@ def _eliminate(forms: list[Affine]) -> bool:
         if len(lower) * len(upper) > 4 * MAX_ROWS:
             return False
         rows = rest
-        for a, low in lower:
-            for b, high in upper:
+        for a, lower_row in lower:
+            for b, upper_row in upper:
                 if a > MAX_COEFFICIENT or b > MAX_COEFFICIENT:
                     return False
                 common = gcd(a, b)
-                if not _add(rows, low * (b // common) + high * (a // common)):
+                if not _add(rows, lower_row * (b // common) + upper_row * (a // common)):
                     return True
     return False
 
