@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def adopt(value: object, tensor: Tensor, *, writable: bool = False) -> Array:
             tensor.location,
             remedy="an output array of its own" if writable else f"np.ascontiguousarray({tensor.name})",
         )
-    if array.size and address(array) % _alignment(tensor.dtype):
+    if not array.flags.aligned and array.size:
         raise CallError(
             f"'{tensor.name}' lies at an address that is not a multiple of its element's {tensor.dtype.bytes} bytes",
             tensor.location,
@@ -53,27 +54,33 @@ def address(array: Array) -> int:
     return pointer
 
 
-def check_overlap(inputs: Sequence[tuple[str, Array]], outputs: Sequence[tuple[str, Array]]) -> None:
-    """Raises CallError where an output shares a byte with an input or another output. Inputs may overlap each other.
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The bytes of a contiguous array, so that comparing two is exact."""
 
-    The arrays are contiguous, so that comparing byte ranges is exact.
-    """
-    ranges = [(name, address(a), address(a) + a.nbytes) for name, a in inputs if a.nbytes]
-    for name, array in outputs:
-        lo, hi = address(array), address(array) + array.nbytes
-        if lo == hi:
-            continue
-        for other, start, stop in ranges:
-            if lo < stop and start < hi:
+    name: str
+    lo: int
+    hi: int
+
+
+def extent(name: str, array: Array) -> Extent:
+    """The bytes of `array`."""
+    lo = address(array)
+    return Extent(name, lo, lo + array.nbytes)
+
+
+def check_overlap(inputs: Sequence[Extent], outputs: Sequence[Extent]) -> None:
+    """Raises CallError where an output shares a byte with an input or another output. Inputs may overlap each other."""
+    others = list(inputs)
+    for output in outputs:
+        for other in others:
+            shared = min(output.hi, other.hi) - max(output.lo, other.lo)
+            if shared > 0:
                 raise CallError(
-                    f"output '{name}' overlaps '{other}' by {min(hi, stop) - max(lo, start)} bytes",
-                    remedy=f"another array for '{name}', or none: the run-time allocates it",
+                    f"output '{output.name}' overlaps '{other.name}' by {shared} bytes",
+                    remedy=f"another array for '{output.name}', or none: the run-time allocates it",
                 )
-        ranges.append((name, lo, hi))
-
-
-def _alignment(dtype: DType) -> int:
-    return dtype.bytes
+        others.append(output)
 
 
 def _view(value: object, tensor: Tensor, writable: bool) -> Array:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .lower import LowerOptions, LowerResult
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+REMEMBERED = 256  # combinations of shapes whose symbols need not be solved for again
 
 
 class Specialise(Enum):
@@ -74,6 +76,7 @@ class Kernel:
         self._gathers = gathers.find(program) if isinstance(program, Op) else ()
         self._fixed = {name: Source(value, "bind") for name, value in options.bind}
         self._variants = Variants(self._build, limit)
+        self._solved: dict[Shapes, dict[str, int]] = {}
 
     @property
     def name(self) -> str:
@@ -102,36 +105,54 @@ class Kernel:
 
     def _prepare(self, args: Sequence[Any], out: Any, named: Mapping[str, Any]) -> BoundCall:
         values, symbols = self._assign(args, named)
-        given = self._fixed | extents.check_bindings(self.signature, symbols, "the call")
         inputs = {t.name: arrays.adopt(values[t.name], t) for t in self.signature.inputs}
         handed = self._outputs(out)
-        outputs = {t.name: arrays.adopt(handed[t.name], t, writable=True) for t in self._written(handed)}
-        known = [(t, inputs[t.name].shape) for t in self.signature.inputs]
-        known += [(t, outputs[t.name].shape) for t in self._written(handed)]
-        bindings = extents.solve(self.signature, known, given)
+        written = [t for t in self.signature.outputs if t.name in handed]
+        outputs = {t.name: arrays.adopt(handed[t.name], t, writable=True) for t in written}
+        bindings = self._solve(inputs, outputs, symbols)
         gathers.check(self._gathers, bindings, inputs)
-        arrays.check_overlap(list(inputs.items()), list(outputs.items()))
+        places = {n: arrays.extent(n, a) for n, a in (*inputs.items(), *outputs.items())}
+        if outputs:
+            arrays.check_overlap([places[n] for n in inputs], [places[n] for n in outputs])
         variant = self._variants.get(self._key(bindings))
         executable = variant.executable
         for tensor in self.signature.outputs:
             if tensor.name not in outputs:
                 shape = extents.shape_of(tensor, bindings)
                 outputs[tensor.name] = memory.empty(shape, tensor.dtype.numpy, tensor.name)
-        buffers = inputs | outputs
+                places[tensor.name] = arrays.extent(tensor.name, outputs[tensor.name])
+        keep: list[object] = [inputs, outputs, values]
         for temporary in variant.program.tensors:
             if temporary.role is gir.Role.TEMP:
                 shape = tuple(extents.evaluate(e, bindings) for e in temporary.shape)
-                buffers[temporary.name] = memory.empty(shape, temporary.dtype.numpy, temporary.name)
-        threads = self.options.threads or settings.current().threads or settings.threads_available()
+                scratch = memory.empty(shape, temporary.dtype.numpy, temporary.name)
+                places[temporary.name] = arrays.extent(temporary.name, scratch)
+                keep.append(scratch)
         return BoundCall(
             executable,
-            [arrays.address(buffers[t.name]) for t in variant.program.tensors],
+            [places[t.name].lo for t in variant.program.tensors],
             [bindings[s.name] for s in variant.program.symbols],
-            threads,
+            self.options.threads or settings.current().threads or settings.threads_available(),
             tuple(handed.get(t.name, outputs[t.name]) for t in self.signature.outputs),
-            (tuple(buffers.values()), tuple(values.values())),
+            tuple(keep),
             (lambda: gathers.check(self._gathers, bindings, inputs)) if self._gathers else None,
         )
+
+    def _solve(
+        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], symbols: Mapping[str, Any]
+    ) -> dict[str, int]:
+        """The symbols' values for these arrays. What shapes alone decide is remembered."""
+        shapes = tuple((n, a.shape) for n, a in (*inputs.items(), *outputs.items()))
+        if not symbols and shapes in self._solved:
+            return self._solved[shapes]
+        given = self._fixed | extents.check_bindings(self.signature, symbols, "the call")
+        tensors = {t.name: t for t in (*self.signature.inputs, *self.signature.outputs)}
+        bindings = extents.solve(self.signature, [(tensors[n], s) for n, s in shapes], given)
+        if not symbols:
+            if len(self._solved) >= REMEMBERED:
+                self._solved.clear()
+            self._solved[shapes] = bindings
+        return bindings
 
     def _assign(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Arguments by tensor name, and values by symbol name."""
@@ -173,9 +194,6 @@ class Kernel:
                 remedy="a tuple with None for an output that is to be allocated",
             )
         return {n: v for n, v in zip(names, given, strict=True) if v is not None}
-
-    def _written(self, handed: Mapping[str, Any]) -> list[Tensor]:
-        return [t for t in self.signature.outputs if t.name in handed]
 
     # -- variants
 
