@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ class Loaded:
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
+        # A cycle collected whole would dispose of LLVM's context before the engine that lives in it; this way the
+        # engine goes first, by itself.
+        weakref.finalize(self, engine.close).atexit = False
         self._addresses: dict[str, int] = {}
 
     def address(self, name: str) -> int:
