@@ -29,7 +29,7 @@ DTYPES = {d.value: d for d in DType}
 
 def parse_surface(text: str, filename: str = "") -> SurfaceFile:
     """A whole file. Raises ParseError."""
-    return _FileParser(text, filename).file()
+    return FileParser(TokenStream(text, filename)).file()
 
 
 class _OpExprParser(ExprParser):
@@ -93,9 +93,11 @@ class _OpExprParser(ExprParser):
         return SurfaceAxis(token.text, None, None, token.location)
 
 
-class _FileParser:
-    def __init__(self, text: str, filename: str) -> None:
-        self.tokens = TokenStream(text, filename)
+class FileParser:
+    """A parser of a whole file, and of the pieces that another front end takes from it."""
+
+    def __init__(self, tokens: TokenStream) -> None:
+        self.tokens = tokens
         self.monoids: dict[str, Monoid] = {}
         self.fns: dict[str, SurfaceFn] = {}
         self.exprs = _OpExprParser(self.tokens, self.monoids)
@@ -159,20 +161,20 @@ class _FileParser:
         ordered = self.tokens.accept("ordered") is not None
         self.tokens.expect("{")
         self.tokens.expect("identity")
-        identity = self.tuple()
+        identity = self.values()
         self.tokens.expect("combine")
         self.tokens.expect("(")
         sides = [t.text for t in self.names("a side")]
         self.tokens.expect(")")
         self.tokens.expect("=")
-        combine = self.tuple()
+        combine = self.values()
         self.tokens.expect("}")
         made = Monoid(
             name.text, tuple(components), identity, combine, None, not ordered, tuple(dtypes), name.location
         )  # fmt: skip
         self.monoids[name.text] = make_monoid(made, tuple(sides), self.fns)
 
-    def tuple(self) -> tuple[Expr, ...]:
+    def values(self) -> tuple[Expr, ...]:
         self.tokens.expect("(")
         out = [self.expr()]
         while self.tokens.accept(","):
@@ -233,21 +235,34 @@ class _FileParser:
         self.tokens.expect("(")
         out = []
         while not self.tokens.at(")"):
-            token = self.new_name("a tensor")
-            self.tokens.expect(":", "a tensor is `x: f32[M, N]`")
-            dtype = self.dtype()
-            shape: list[Expr] = []
-            if self.tokens.accept("["):
-                while not self.tokens.at("]"):
-                    shape.append(self.expr())
-                    if not self.tokens.accept(","):
-                        break
-                self.tokens.expect("]")
-            out.append(Tensor(token.text, dtype, tuple(shape), token.location))
+            out.append(self.tensor())
             if not self.tokens.accept(","):
                 break
         self.tokens.expect(")")
         return out
+
+    def tensor(self) -> Tensor:
+        token = self.new_name("a tensor")
+        self.tokens.expect(":", "a tensor is `x: f32[M, N]`")
+        dtype, shape = self.type()
+        return Tensor(token.text, dtype, shape, token.location)
+
+    def type(self) -> tuple[DType, tuple[Expr, ...]]:
+        """`f32[M, N]`, or `f32` of rank 0."""
+        dtype = self.dtype()
+        shape: list[Expr] = []
+        if self.tokens.accept("["):
+            while not self.tokens.at("]"):
+                shape.append(self.expr())
+                if not self.tokens.accept(","):
+                    break
+            self.tokens.expect("]")
+        return dtype, tuple(shape)
+
+    def end(self) -> None:
+        """Nothing may follow."""
+        if not self.tokens.at_kind(Kind.END):
+            self.tokens.error(f"unexpected {self.tokens.peek().shown}")
 
     def definition(self) -> SurfaceDefinition:
         start = self.tokens.peek()
