@@ -1,0 +1,203 @@
+"""What one unit issues: vector instructions, flops and bytes of a single GIR statement.
+
+Counts are in vector instructions of the machine; weights of functions are what their usual vector polynomials take.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from ..backends.machine import Machine
+from ..ir.dtypes import DType
+from ..ir.expr import Call, Cast, Coord, Expr, Fn, Ref
+from ..ir.gir import Access, Compute, Load, Move, Reduce, Stmt, Store
+from .footprint import evaluate
+
+_WEIGHT: dict[Fn, float] = {
+    Fn.DIV: 5, Fn.SQRT: 5, Fn.RSQRT: 6, Fn.FLOORDIV: 20, Fn.MOD: 20, Fn.POW: 30,
+    Fn.EXP: 11, Fn.EXP2: 9, Fn.EXPM1: 14, Fn.LOG: 14, Fn.LOG2: 14, Fn.LOG1P: 16,
+    Fn.TANH: 18, Fn.SIGMOID: 16, Fn.ERF: 22, Fn.SIN: 18, Fn.COS: 18, Fn.NEG: 0.5, Fn.ABS: 0.5,
+    Fn.MAX: 2, Fn.MIN: 2,  # NaN is propagated
+}  # fmt: skip
+TRANSCENDENTAL = frozenset(
+    {Fn.EXP, Fn.EXP2, Fn.EXPM1, Fn.LOG, Fn.LOG2, Fn.LOG1P, Fn.TANH, Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.POW}
+)
+_NO_FLOP = frozenset({Fn.SELECT, Fn.AND, Fn.OR, Fn.NOT, Fn.EQ, Fn.NE, Fn.LT, Fn.LE, Fn.GT, Fn.GE, Fn.ISNAN})
+
+
+@dataclass(slots=True)
+class Work:
+    """Totals; `loads` and `stores` in L1 accesses, `alu` and `fma` in vector instructions, the rest in units of one."""
+
+    loads: float = 0.0
+    stores: float = 0.0
+    alu: float = 0.0
+    fma: float = 0.0
+    flops: float = 0.0
+    transcendentals: float = 0.0
+    l1_read: float = 0.0
+    l1_written: float = 0.0
+    sram_read: float = 0.0
+    sram_written: float = 0.0
+    load_count: float = 0.0
+    compute_count: float = 0.0
+    reduce_count: float = 0.0
+    store_count: float = 0.0
+    move_count: float = 0.0
+    sync_count: float = 0.0
+
+    def add(self, other: Work, times: float = 1.0) -> None:
+        for name in _FIELDS:
+            value = getattr(other, name)
+            if value:
+                setattr(self, name, getattr(self, name) + value * times)
+
+    def cycles(self, machine: Machine) -> float:
+        """At best: two loads, one store, four instructions and `fma_per_cycle` multiply-adds in a cycle."""
+        total = self.loads + self.stores + self.alu + self.fma
+        pipes = (self.fma + self.alu) / max(2.0, machine.fma_per_cycle)
+        return max(self.loads / 2, self.stores, pipes, self.fma / machine.fma_per_cycle, total / 4)
+
+
+_FIELDS = tuple(f.name for f in fields(Work))
+
+
+def vectors(shape: Sequence[float], lanes: int) -> float:
+    """Vector instructions that cover a tile."""
+    if not shape:
+        return 1.0
+    return math.prod(shape[:-1]) * math.ceil(shape[-1] / lanes)
+
+
+def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[str, tuple[int, bool]], machine: Machine,
+            env: Mapping[str, float]) -> Work:  # fmt: skip
+    """The work of one execution; `types` gives element bytes of a buffer and whether it is scratch."""
+    out = Work()
+    match stmt:
+        case Load():
+            out.load_count = 1
+            _access(out, stmt.source, tuple(map(float, stmt.shape)), types, machine, False)
+            _guard(out, stmt.predicate, stmt.shape, machine)
+        case Store():
+            out.store_count = 1
+            _access(out, stmt.target, tuple(map(float, stmt.shape)), types, machine, True)
+            _guard(out, stmt.predicate, stmt.shape, machine)
+            _compute(out, stmt.value, stmt.shape, shapes, machine.lanes(types[stmt.target.buffer][0]))
+        case Move():
+            out.move_count = 1
+            shape = tuple(evaluate(e, env) or 1.0 for e in stmt.shape)
+            _access(out, stmt.source, shape, types, machine, False)
+            _access(out, stmt.target, shape, types, machine, True)
+        case Compute():
+            out.compute_count = 1
+            size = 4 if stmt.dtype is DType.BOOL else stmt.dtype.bytes
+            _compute(out, stmt.expr, stmt.shape, shapes, machine.lanes(size))
+        case Reduce():
+            out.reduce_count = 1
+            shape = shapes.get(stmt.source, ())
+            lanes = machine.lanes(4)
+            steps = vectors(shape, lanes)
+            if len(shape) - 1 in stmt.axes and shape[-1] > 1:
+                rows = math.prod(s for k, s in enumerate(shape[:-1]) if k not in stmt.axes)
+                steps += rows * 2 * math.log2(max(2, min(lanes, shape[-1])))
+            out.alu += steps
+            out.flops += math.prod(shape)
+    return out
+
+
+def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[str, tuple[int, bool]],
+            machine: Machine, store: bool) -> None:  # fmt: skip
+    size, scratch = types[access.buffer]
+    elements = math.prod(shape)
+    count = vectors(shape, machine.lanes(size))
+    if shape and shape[-1] > 1 and not _contiguous(access, len(shape) - 1):
+        count = elements
+        out.alu += elements  # each lane is put in its place
+    bytes_ = elements * size
+    if store:
+        out.stores += count
+        out.l1_written += bytes_
+        out.sram_written += bytes_ * scratch
+    else:
+        out.loads += count
+        out.l1_read += bytes_
+        out.sram_read += bytes_ * scratch
+
+
+def _contiguous(access: Access, lane: int) -> bool:
+    """Whether neighbours along the lanes are neighbours in memory (or one element for all lanes)."""
+    if any(_moves(i, lane) for i in access.index[:-1]):
+        return False
+    return not access.index or _unit_stride(access.index[-1], lane)
+
+
+def _moves(expr: Expr, lane: int) -> bool:
+    match expr:
+        case Coord(axis):
+            return axis == lane
+        case Ref():
+            return True
+    return any(_moves(c, lane) for c in expr.children)
+
+
+def _unit_stride(expr: Expr, lane: int) -> bool:
+    match expr:
+        case Coord():
+            return True
+        case Ref():
+            return False
+        case Call(Fn.ADD, (a, b)):
+            return _unit_stride(a, lane) and _unit_stride(b, lane)
+        case Call(Fn.SUB, (a, b)):
+            return _unit_stride(a, lane) and not _moves(b, lane)
+    return not _moves(expr, lane)
+
+
+def _guard(out: Work, predicate: Expr | None, shape: tuple[int, ...], machine: Machine) -> None:
+    if predicate is None:
+        return
+    count = vectors(shape, machine.lanes(4))
+    out.alu += count * (1 if machine.has_masks else 4)
+
+
+def _compute(out: Work, expr: Expr, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], lanes: int) -> None:
+    """Every call is one instruction (times its weight) per vector of the box it varies over; arithmetic on loop
+    indices and literals alone is free."""
+
+    def visit(e: Expr) -> tuple[int, ...] | None:
+        """The box over which a value varies, None for none."""
+        match e:
+            case Ref(name):
+                return shapes.get(name, shape)
+            case Coord(axis):
+                return tuple(n if k == axis else 1 for k, n in enumerate(shape))
+            case Cast(_, arg):
+                box = visit(arg)
+                out.alu += vectors(box, lanes) if box is not None else 0.0
+                return box
+            case Call(fn, args):
+                boxes = [b for a in args if (b := visit(a)) is not None]
+                if not boxes:
+                    return None
+                box = boxes[0] if len(boxes) == 1 else _broadcast(boxes)
+                count, elements = vectors(box, lanes), math.prod(box)
+                if fn is Fn.FMA:
+                    out.fma += count
+                elif fn in (Fn.ADD, Fn.SUB) and any(isinstance(a, Call) and a.fn is Fn.MUL for a in args):
+                    out.fma += count
+                    out.alu = max(0.0, out.alu - count)  # its product was counted
+                else:
+                    out.alu += count * _WEIGHT.get(fn, 1.0)
+                out.flops += elements * (0 if fn in _NO_FLOP else 2 if fn is Fn.FMA else 1)
+                out.transcendentals += elements if fn in TRANSCENDENTAL else 0
+                return box
+        return None
+
+    visit(expr)
+
+
+def _broadcast(boxes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    rank = max(len(b) for b in boxes)
+    return tuple(max(b[k - rank + len(b)] for b in boxes if k >= rank - len(b)) for k in range(rank))

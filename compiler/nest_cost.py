@@ -1,0 +1,313 @@
+"""The cost model's walk over a kernel: every statement, loop and body gets its footprint, traffic, work and cycles.
+
+The formulas are those of cost.py (issue, parallel) and footprint.py (bytes); this file applies them to the tree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..backends.machine import Machine
+from ..ir.expr import Expr, refs, variables
+from ..ir.gir import (
+    Access,
+    Alloc,
+    Branch,
+    Compute,
+    Level,
+    Load,
+    Loop,
+    LoopKind,
+    Move,
+    Program,
+    Reduce,
+    Stmt,
+    Store,
+    Sync,
+    walk,
+)
+from .footprint import Buffer, Footprint, Kind, Traffic, entry_of, evaluate, fold, merge, once, resident, sizes, trip_of
+from .issue import Work, vectors, work_of
+
+ASSUMED_TRIPS = 64  # of a loop bounded by data
+_FIT = 0.75  # share of a cache that a working set may fill
+_ITERATION_CYCLES = 2.0
+
+
+@dataclass(slots=True)
+class Node:
+    """One execution of a statement or body: footprint, traffic beyond L1, L2 and L3, work, and time on one unit."""
+
+    footprint: Footprint
+    bytes: Traffic  # of the footprint, outer indices in the middle
+    traffic: tuple[Traffic, Traffic, Traffic]
+    work: Work
+    cycles: float  # on the critical path
+    busy: float  # of all units together
+    fma: float  # cycles, on the critical path
+    overhead: float  # cycles, on the critical path
+    forks: float
+
+
+class NestModel:
+    """Walks the kernels of one program; `symbols` holds the value of every symbol."""
+
+    def __init__(self, program: Program, machine: Machine, symbols: Mapping[str, float]) -> None:
+        self.machine, self.symbols = machine, symbols
+        self.buffers: dict[str, Buffer] = {}
+        for t in program.tensors:
+            self.declare(t.name, t.shape, t.dtype.bytes, False)
+        self.tensors = dict(self.buffers)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.mutable: set[str] = set()
+        self.capacity = tuple(_FIT * c for c in (machine.l1_bytes, machine.l2_bytes, machine.l3_bytes))
+
+    def declare(self, name: str, shape: tuple[Expr, ...], element: int, scratch: bool) -> None:
+        extents = tuple(max(0.0, evaluate(e, self.symbols) or float(ASSUMED_TRIPS)) for e in shape)
+        if any(evaluate(e, self.symbols) == 0 for e in shape):
+            extents = tuple(0.0 for _ in shape)
+        line = self.machine.line_bytes
+        size = math.ceil(math.prod(extents) * element / line) * line
+        self.buffers[name] = Buffer(extents, element, scratch, size)
+
+    def enter(self, body: tuple[Stmt, ...]) -> None:
+        """Note the tiles and scratch buffers of a kernel."""
+        self.buffers, self.shapes, self.mutable = dict(self.tensors), {}, set()
+        for s in walk(body):
+            match s:
+                case Alloc() if s.level is Level.REG:
+                    self.mutable.add(s.name)
+                    self.shapes[s.name] = tuple(int(evaluate(e, self.symbols) or 1) for e in s.shape)
+                case Alloc():
+                    self.declare(s.name, s.shape, s.dtype.bytes, True)
+                case Load() | Compute():
+                    self.shapes[s.tile] = s.shape
+                case Reduce():
+                    shape = self.shapes.get(s.source, ())
+                    self.shapes[s.tile] = tuple(1 if k in s.axes else n for k, n in enumerate(shape))
+        self.types = {n: (b.element, b.scratch) for n, b in self.buffers.items()}
+
+    # -- the tree ----------------------------------------------------------------------------------------------------
+
+    def body(
+        self,
+        body: tuple[Stmt, ...],
+        middle: Mapping[str, float],
+        outer: Mapping[str, tuple[float, float]],
+        parallel: bool,
+    ) -> Node:
+        line = self.machine.line_bytes
+        here = Work()
+        footprint: Footprint = {}
+        nested: list[Node] = []
+        for stmt in body:
+            match stmt:
+                case Alloc():
+                    continue
+                case Loop():
+                    nested.append(self.loop(stmt, middle, outer, parallel))
+                case Branch():
+                    nested.extend(self.branch(stmt, middle, outer, parallel))
+                case Sync():
+                    here.sync_count += 1
+                case _:
+                    here.add(work_of(stmt, self.shapes, self.types, self.machine, middle))
+                    self.touch(stmt, footprint, middle)
+        own = sizes(footprint, self.buffers, middle, line) if footprint else {}
+        spill = self.spills(body)
+        here.loads += spill
+        here.stores += 2 * spill  # spilled chains wait for their own stores
+        cycles = here.cycles(self.machine)
+        flat = Node(
+            footprint, own, (own, own, own), here, cycles, cycles, here.fma / self.machine.fma_per_cycle, 0.0, 0.0
+        )
+        if not nested:
+            flat.traffic = self.fitting(own, (own, own, own), parallel)
+            return flat
+        parts = [flat, *nested] if here.load_count or here.store_count or here.compute_count or footprint else nested
+        return self.join(parts, middle, parallel)
+
+    def join(self, parts: list[Node], middle: Mapping[str, float], parallel: bool) -> Node:
+        out = Node({}, {}, ({}, {}, {}), Work(), 0.0, 0.0, 0.0, 0.0, 0.0)
+        for p in parts:
+            for full, entry in p.footprint.items():
+                merge(out.footprint, full[:2], entry)
+            for mine, theirs in zip(out.traffic, p.traffic, strict=True):
+                _add(mine, theirs, 1.0)
+            out.work.add(p.work)
+            out.cycles += p.cycles
+            out.busy += p.busy
+            out.fma += p.fma
+            out.overhead += p.overhead
+            out.forks += p.forks
+        if len(parts) > 1:
+            out.bytes = sizes(out.footprint, self.buffers, middle, self.machine.line_bytes)
+            out.traffic = self.fitting(out.bytes, out.traffic, parallel)
+        else:
+            out.bytes = parts[0].bytes
+        return out
+
+    def fitting(
+        self,
+        bytes_: Traffic,
+        otherwise: tuple[Traffic, Traffic, Traffic],
+        parallel: bool,
+    ) -> tuple[Traffic, Traffic, Traffic]:
+        """The footprint where it fits in a cache, the given traffic where it does not."""
+        need, fits = resident(bytes_), once(bytes_, self.buffers)
+        l1, l2, l3 = (fits if need <= c else t for c, t in zip(self.capacities(parallel), otherwise, strict=True))
+        return l1, l2, l3
+
+    def capacities(self, parallel: bool) -> tuple[float, float, float]:
+        l1, l2, l3 = self.capacity
+        return l1, l2, max(l2, l3 / self.machine.units if parallel else l3)
+
+    def loop(
+        self, loop: Loop, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]], parallel: bool
+    ) -> Node:
+        trip = trip_of(loop, middle, outer, ASSUMED_TRIPS)
+        first = trip.first + sum(f * middle[n] for n, f in trip.first_by.items())
+        last = trip.last + sum(f * middle[n] for n, f in trip.last_by.items())
+        inner_middle = {**middle, loop.var: (first + last) / 2}
+        is_parallel = loop.kind.is_parallel
+        body = self.body(loop.body, inner_middle, {**outer, loop.var: (first, last)}, parallel or is_parallel)
+        n = trip.count
+        if n <= 0:
+            return Node({}, {}, ({}, {}, {}), Work(), 0.0, 0.0, 0.0, 0.0, 0.0)
+        footprint: Footprint = {}
+        for full, entry in body.footprint.items():
+            name = full[0]
+            assert isinstance(name, str)
+            merge(footprint, full[:2], fold(entry, loop.var, trip, self.buffers[name].extents))
+        inside = resident(body.bytes)
+        bytes_ = sizes(footprint, self.buffers, middle, self.machine.line_bytes)
+        all_of_it, need = once(bytes_, self.buffers), resident(bytes_)
+        traffic: list[Traffic] = []
+        for k, t in enumerate(body.traffic):
+            reused = inside <= self.capacities(parallel or is_parallel)[k] or need <= self.capacities(parallel)[k]
+            traffic.append(all_of_it if reused else _add({}, t, n))
+        work = Work()
+        work.add(body.work, n)
+        units = min(float(self.machine.units), n) if is_parallel and not parallel else 1.0
+        rounds = math.ceil(n / units) if units > 1 else n
+        step = max(body.cycles, self.latency(loop))
+        per_iteration = 0.0 if loop.kind is LoopKind.UNROLL else _ITERATION_CYCLES
+        return Node(
+            footprint,
+            bytes_,
+            (traffic[0], traffic[1], traffic[2]),
+            work,
+            step * rounds,
+            (body.busy + step - body.cycles) * n,
+            body.fma * rounds,
+            (body.overhead + per_iteration) * rounds,
+            body.forks * n + (1 if units > 1 else 0),
+        )
+
+    def branch(
+        self, branch: Branch, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]], parallel: bool
+    ) -> list[Node]:
+        share = _share(branch.condition, middle, outer)
+        out = []
+        for body, weight in ((branch.then, share), (branch.otherwise, 1.0 - share)):
+            if body and weight > 0:
+                node = self.body(body, middle, outer, parallel)
+                out.append(node if weight == 1.0 else _scaled(node, weight))
+        return out
+
+    # -- statements --------------------------------------------------------------------------------------------------
+
+    def touch(self, stmt: Stmt, footprint: Footprint, middle: Mapping[str, float]) -> None:
+        def note(access: Access, shape: tuple[float, ...], kind: Kind) -> None:
+            buffer = self.buffers[access.buffer]
+            if 0.0 not in buffer.extents:
+                merge(footprint, (access.buffer, kind), entry_of(access, shape, self.symbols, buffer.extents))
+
+        match stmt:
+            case Load():
+                note(stmt.source, tuple(map(float, stmt.shape)), Kind.READ)
+            case Store():
+                kind = Kind.STREAM if stmt.streaming else Kind.WRITE
+                note(stmt.target, tuple(map(float, stmt.shape)), kind)
+            case Move():
+                shape = tuple(max(1.0, evaluate(e, middle) or 1.0) for e in stmt.shape)
+                note(stmt.source, shape, Kind.READ)
+                note(stmt.target, shape, Kind.WRITE)
+
+    def spills(self, body: tuple[Stmt, ...]) -> float:
+        """Vectors that travel because the tiles live together in a straight-line body exceed the registers."""
+        live: dict[str, float] = {}
+        largest = 0.0
+        for s in body:
+            if isinstance(s, Compute):
+                for n in refs(s.expr) & self.mutable:
+                    live[n] = self.vectors(n)
+                if s.tile in self.mutable:
+                    live[s.tile] = self.vectors(s.tile)
+                else:
+                    largest = max(largest, self.vectors(s.tile))
+        excess = sum(live.values()) + min(largest, 4.0) - self.machine.vector_registers
+        return (
+            min(sum(live.values()), 3 * excess) if live and excess > 0 else 0.0
+        )  # cyclic use evicts more than the excess
+
+    def vectors(self, tile: str) -> float:
+        return vectors(tuple(map(float, self.shapes.get(tile, ()))), self.machine.lanes(4))
+
+    def latency(self, loop: Loop) -> float:
+        """Cycles of the longest chain through an accumulator that is updated directly in the body."""
+        if loop.kind.is_parallel:
+            return 0.0
+        updates: dict[str, int] = {}
+        for s in loop.body:
+            if isinstance(s, Compute) and s.tile in self.mutable and s.tile in refs(s.expr):
+                updates[s.tile] = updates.get(s.tile, 0) + 1
+        return float(max(updates.values(), default=0) * self.machine.fma_latency)
+
+    def sequence(self, nodes: list[Node]) -> tuple[Footprint, list[tuple[Traffic, Traffic, Traffic]]]:
+        """The footprint of all kernels, and the traffic of each given what the one before left in the last cache."""
+        whole: Footprint = {}
+        shares = []
+        before: Traffic = {}
+        for node in nodes:
+            tensors = {full: e for full, e in node.footprint.items() if full[0] in self.tensors}
+            for full, entry in tensors.items():
+                merge(whole, full[:2], entry)
+            bytes_ = sizes(tensors, self.tensors, self.symbols, self.machine.line_bytes)
+            l1, l2, l3 = node.traffic
+            if before and resident(_add(dict(before), bytes_, 1.0)) <= self.capacity[2]:
+                held = {n: max(before.get((n, k), 0.0) for k in Kind) for n, _ in before}
+                l3 = {(n, k): max(0.0, v - held.get(n, 0.0)) if k is Kind.READ else v for (n, k), v in l3.items()}
+            shares.append((l1, l2, l3))
+            before = bytes_
+        return whole, shares
+
+
+def _add(into: Traffic, other: Traffic, times: float) -> Traffic:
+    for k, v in other.items():
+        into[k] = into.get(k, 0.0) + v * times
+    return into
+
+
+def _scaled(node: Node, weight: float) -> Node:
+    work = Work()
+    work.add(node.work, weight)
+    l1, l2, l3 = (_add({}, t, weight) for t in node.traffic)
+    return Node(
+        node.footprint, node.bytes, (l1, l2, l3), work, node.cycles * weight, node.busy * weight, node.fma * weight,
+        node.overhead * weight, node.forks * weight,
+    )  # fmt: skip
+
+
+def _share(condition: Expr, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]]) -> float:
+    """How often a condition holds, by eight samples of the innermost loop index in it."""
+    used = [n for n in outer if n in variables(condition)]
+    if not used:
+        value = evaluate(condition, middle)
+        return 0.5 if value is None else float(bool(value))
+    first, last = outer[used[-1]]
+    samples = [math.floor(first + (last - first) * (k + 0.5) / 8) for k in range(8)] if last > first else [first]
+    values = [evaluate(condition, {**middle, used[-1]: float(v)}) for v in samples]
+    return sum(0.5 if v is None else float(bool(v)) for v in values) / len(values)
