@@ -6,7 +6,6 @@ is ever a bare traceback: `main` is the one place where exceptions become text. 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -86,10 +85,8 @@ def _invoke(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return USAGE
-    except BrokenPipeError:
-        # The reader went away (`weft ... | head`): no message, and nothing more to write at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit:
+        return 0  # click's answer to a reader that went away (`weft ... | head`), which is no error
     except OSError as error:
         raise UserError(f"{error.filename or 'input or output'}: {error.strerror or error}") from error
     return 0

@@ -43,9 +43,7 @@ def text(kernel: Kernel, form: str, symbols: Mapping[str, int]) -> str:
 
 def cost(kernel: Kernel, symbols: Mapping[str, int]) -> CostReport:
     """See `Kernel.cost`."""
-    variant = kernel.variant(**symbols)
-    if variant.lowered is not None:
-        return variant.lowered.cost
-    from .cost import cost_of
+    from .cost import analyse
 
-    return cost_of(variant.program, kernel.target.machine, variant.bindings)
+    variant = kernel.variant(**symbols)
+    return analyse(variant.program, kernel.target.machine, variant.bindings)

@@ -37,6 +37,9 @@ def command(
         if form is not None or source:
             shown = kernel.source if source else kernel.text(form or "gir")
         else:
-            data = as_data(kernel.name, kernel.target.name, kernel.cost())
-            shown = json.dumps(data, indent=2) if as_json else as_text(data)
+            names, report = (kernel.name, kernel.target.name), kernel.cost()
+            shown = json.dumps(as_data(*names, report), indent=2) if as_json else as_text(*names, report)
+            open_symbols = [s.name for s in kernel.variant().program.symbols if s.default is None]
+            if open_symbols:
+                click.echo(f"weft: not bound, counted as 1024: {', '.join(open_symbols)} (--bind fixes them)", err=True)
     click.echo(shown.rstrip("\n"))
