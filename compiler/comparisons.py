@@ -6,16 +6,19 @@ and the indices of inner loops. Source: docs/rules.md, section 2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..ir.expr import Call, Const, Coord, Expr, Fn, Var, const, rewrite
+from ..ir.dtypes import DType
+from ..ir.expr import Call, Const, Coord, Expr, Fn, Var, const, rewrite, walk
 from ..ir.gir import Branch, Load, Loop, LoopKind, Move, Stmt, Store, bodies
 from .gir_tools import Body, expressions, map_expressions, with_bodies
 from .index_math import Env, Linear, is_index, linear
 
 _ORDERED = {Fn.LT, Fn.LE, Fn.GT, Fn.GE}
 _SHORT = 8  # a loop of at most this many constant iterations is part of the box
-TRUE, FALSE = Const(True), Const(False)
+_CONDITIONS = _ORDERED | {Fn.EQ, Fn.NE, Fn.AND, Fn.OR, Fn.NOT, Fn.SELECT}
+TRUE, FALSE = Const(True, DType.BOOL), Const(False, DType.BOOL)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def substitute_atoms(stmt: Stmt, values: dict[Expr, Const]) -> Stmt:
     """One statement, nested ones included, with comparisons replaced by literals and guards simplified."""
     if not values:
         return stmt
-    stmt = _drop(map_expressions(stmt, lambda e: _boolean(rewrite(e, values.get))))
+    stmt = _drop(map_expressions(stmt, lambda e: _replace(e, values.get)))
     inner = bodies(stmt)
     return with_bodies(stmt, tuple(tuple(substitute_atoms(s, values) for s in b) for b in inner)) if inner else stmt
 
@@ -59,7 +62,14 @@ def decide(stmt: Stmt, env: Env) -> Stmt:
                 return TRUE if wanted else FALSE
         return None
 
-    return _drop(map_expressions(stmt, lambda e: _boolean(rewrite(e, rule))))
+    return _drop(map_expressions(stmt, lambda e: _replace(e, rule)))
+
+
+def _replace(expr: Expr, rule: Callable[[Expr], Expr | None]) -> Expr:
+    """`rule` on every ordered comparison, then the logic around it simplified."""
+    if not any(isinstance(e, Call) and e.fn in _CONDITIONS for e in walk(expr)):
+        return expr
+    return _boolean(rewrite(expr, lambda e: rule(e) if isinstance(e, Call) and e.fn in _ORDERED else None))
 
 
 def _form(expr: Call) -> Linear | None:

@@ -28,6 +28,15 @@ def without_effect(body: Body, outside: set[str]) -> bool:
     return _Evaluation(outside, buffers).body(body)
 
 
+def always_effective(body: Body) -> bool:
+    """Whether deciding comparisons cannot keep the body from an effect: it synchronises, or stores without a guard."""
+    buffers = {s.name for s in walk_stmts(body) if isinstance(s, Alloc) and s.level is not Level.REG}
+    return any(
+        isinstance(s, Sync) or (isinstance(s, Store | Move) and s.predicate is None and s.target.buffer not in buffers)
+        for s in body
+    )
+
+
 class _Evaluation:
     def __init__(self, outside: set[str], buffers: set[str]) -> None:
         self.values: dict[str, Expr] = {}

@@ -29,10 +29,11 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import ClassVar
 
+from ...ir.dtypes import DType
 from ...ir.expr import Call, Const, Expr, Fn, Var, const
 from ...ir.gir import Branch, Loop, LoopKind, Program, Stmt
 from ..comparisons import Atom, atoms_of, decide, substitute_atoms, threshold
-from ..effects import without_effect
+from ..effects import always_effective, without_effect
 from ..gir_tools import Body, introduced, map_kernels, mutable_tiles
 from ..index_math import Env, program_env
 
@@ -117,14 +118,14 @@ class _Splitter:
 
     def shrink(self, loop: Loop, env: Env) -> Loop:
         """Iterations at either end in which a decided comparison leaves no effect are cut off."""
-        if loop.kind is LoopKind.UNROLL:
+        if loop.kind is LoopKind.UNROLL or always_effective(loop.body):
             return loop
         outside = self.mutable - mutable_tiles(loop.body)
         for atom in atoms_of(loop, env.inside(loop)):
             edge = threshold(atom.best, Var(loop.var))
             if edge is None or env.inside(loop).nonnegative(atom.best):
                 continue
-            decided = {atom.expr: Const(not atom.wanted)}
+            decided = {atom.expr: Const(not atom.wanted, DType.BOOL)}
             if not without_effect(tuple(substitute_atoms(s, decided) for s in loop.body), outside):
                 continue
             suffix, bound = edge
@@ -176,7 +177,7 @@ class _Full:
 
     @property
     def decided(self) -> tuple[tuple[Expr, Const], ...]:
-        return tuple((a.expr, Const(a.wanted)) for a in self.atoms)
+        return tuple((a.expr, Const(a.wanted, DType.BOOL)) for a in self.atoms)
 
 
 def _split(loop: Loop, atoms: list[Atom], env: Env) -> list[Part]:
