@@ -247,23 +247,26 @@ def _floored(code: Code, fn: Fn, a: Value, b: Value) -> Value:
 
 def _ldexp(code: Code, features: Features, x: Value, n: Value) -> Value:
     """x * 2**n with n a whole number in the same float type."""
-    if features.has_scalef and x.lanes * x.elem.bits == 512:
+    total = x.lanes * x.elem.bits
+    if features.has_scalef and total in (128, 256, 512):
         kind = "ps" if x.elem is Elem.F32 else "pd"
-        name = f"llvm.x86.avx512.mask.scalef.{kind}.512"
-        mask = Value("-1", Elem.I16 if kind == "ps" else Elem.I8)
-        return code.call(name, [x, n, x, mask, Value("4", Elem.I32)], x.elem, x.lanes)
-    if features.has_scalef and x.lanes * x.elem.bits == 1024:
+        name = f"llvm.x86.avx512.mask.scalef.{kind}.{total}"
+        mask = Value("-1", Elem.I16 if x.lanes == 16 else Elem.I8)
+        rounding = [Value("4", Elem.I32)] if total == 512 else []
+        return code.call(name, [x, n, x, mask, *rounding], x.elem, x.lanes)
+    if features.has_scalef and total == 1024:
         return _halves(code, features, x, n)
     bits, bias = (23, 127) if x.elem is Elem.F32 else (52, 1023)
-    limit = 3.0 * bias
+    limit = 370.0 if x.elem is Elem.F32 else 3000.0  # beyond, every result is zero or infinite
     ints = Elem.I32 if x.elem is Elem.F32 else Elem.I64
     low, high = (code.splat(literal(v, x.elem), x.lanes) for v in (-limit, limit))
     clamped = _float_extremum(code, Fn.MIN, high, _float_extremum(code, Fn.MAX, low, n))
     nan = code.op(f"fcmp uno {n.typed}, {n.text}", Elem.I1, n.lanes)
     zero = code.splat(literal(0.0, x.elem), x.lanes)
     whole = code.op(f"fptosi {select(code, nan, zero, clamped).typed} to {type_name(ints, x.lanes)}", ints, x.lanes)
-    # Three factors: any sum of three exponents in range covers -3*bias .. 3*bias without a factor leaving the format.
-    third = code.op(f"sdiv {whole.typed}, {code.splat(literal(3, ints), x.lanes).text}", ints, x.lanes)
+    # Three factors 2**(n//3), none of which leaves the format; 86/256 is close enough to a third.
+    scaled = code.op(f"mul {whole.typed}, {code.splat(literal(86, ints), x.lanes).text}", ints, x.lanes)
+    third = code.op(f"ashr {scaled.typed}, {code.splat(literal(8, ints), x.lanes).text}", ints, x.lanes)
     twice = code.op(f"add {third.typed}, {third.text}", ints, x.lanes)
     rest = code.op(f"sub {whole.typed}, {twice.text}", ints, x.lanes)
     result = x
@@ -310,16 +313,8 @@ def cast(code: Code, value: Value, dtype: DType) -> Value:
     """`Cast`: float to int truncates and saturates with NaN giving 0; to a narrow type rounds or wraps to it."""
     from .storage import from_storage, to_storage
 
-    n = value.lanes
-    target = arithmetic_elem(dtype)
     if value.constant is not None and math.isfinite(value.constant):
         value = Value(value.text, value.elem, 1, value.constant)
-    if dtype in (DType.I8, DType.I16, DType.U8) and value.elem.is_float:
-        signed = "fptoui" if dtype is DType.U8 else "fptosi"
-        narrow = Elem.I16 if dtype is DType.I16 else Elem.I8
-        short = code.call(f"llvm.{signed}.sat.{mangled(narrow, n)}.{mangled(value.elem, n)}", [value], narrow, n)
-        return code.op(f"{'zext' if dtype is DType.U8 else 'sext'} {short.typed} to {type_name(target, n)}", target, n)
-    out = convert(code, value, target)
     if dtype.arithmetic is not dtype:
-        out = from_storage(code, to_storage(code, out, dtype), dtype)
-    return out
+        return from_storage(code, to_storage(code, value, dtype), dtype)
+    return convert(code, value, arithmetic_elem(dtype))

@@ -68,7 +68,7 @@ def _library(ctx: Context, fn: Fn, args: list[Value]) -> Value:
     """A mathematical function by its sequence of primitives."""
     elem = args[0].elem if args[0].elem.is_float else Elem.F64
     args = [arith.convert(ctx.code, a, elem) for a in args]
-    wide = ctx.options.features.has_scalef and args[0].lanes * args[0].elem.bits >= 512
+    wide = ctx.options.features.has_scalef and args[0].lanes * args[0].elem.bits >= 128
     steps = sequence(fn, elem is Elem.F64, wide)
     values: dict[str, Value] = dict(zip(("x", "y"), args, strict=False))
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from ...ir.expr import Expr, Fn, Ref, Var, variables, walk
-from ...ir.gir import Access, Alloc, Level, Loop, LoopKind, Stmt, bodies
-from ...ir.gir import walk as walk_statements
+from ...ir.expr import Fn, variables
+from ...ir.gir import Alloc, Level, Loop, LoopKind, Stmt, bodies
 from . import arith
 from .context import Buffer, Context
 from .expressions import scalar_i64
+from .fission import has_sync
 from .llvm_text import Code, Elem, Value, index, type_name
+from .names import mentioned
 from .statements import buffer_bytes, count_up, statement
 from .tiles import SCALAR, LazyTile, Tile, spots
 
@@ -50,6 +51,8 @@ def parallel_loop(ctx: Context, loop: Loop) -> None:
 def _continues(nest: list[Loop]) -> bool:
     inner = nest[-1].body
     if len(inner) != 1 or not isinstance(inner[0], Loop) or inner[0].kind not in (LoopKind.UNIT, LoopKind.GROUP):
+        return False
+    if has_sync(inner[0]):
         return False
     outer = {level.var for level in nest}
     return not (variables(inner[0].lo) | variables(inner[0].hi)) & outer
@@ -96,7 +99,7 @@ def provide_scratch(ctx: Context, body: tuple[Stmt, ...], slot: Value) -> None:
 def _scratch_need(ctx: Context, body: tuple[Stmt, ...], offset: Value) -> Value:
     code, largest = ctx.code, offset
     for stmt in body:
-        if isinstance(stmt, Alloc) and stmt.level is Level.SRAM:
+        if isinstance(stmt, Alloc) and stmt.level is not Level.REG:
             offset = arith.binary(code, Fn.ADD, offset, buffer_bytes(ctx, stmt))
             largest = _larger(code, largest, offset)
         if isinstance(stmt, Loop) and stmt.kind in (LoopKind.UNIT, LoopKind.GROUP) and ctx.team is not None:
@@ -123,7 +126,7 @@ class Captures:
     @staticmethod
     def of(ctx: Context, body: tuple[Stmt, ...], extras: dict[str, Value]) -> Captures:
         out = Captures(dict(extras), {}, {})
-        names = list(dict.fromkeys(_mentioned(body)))
+        names = list(dict.fromkeys(mentioned(body)))
         for name in names:
             match ctx.names.get(name):
                 case Value() as value:
@@ -189,26 +192,3 @@ def _piece_bytes(tile: Tile, width: int) -> int:
 
 def _unreachable(spot: object) -> Value:
     raise AssertionError("a captured tile has all its pieces")
-
-
-def _mentioned(body: tuple[Stmt, ...]) -> Iterator[str]:
-    """Names of variables, tiles and buffers that statements mention, in order."""
-    for stmt in walk_statements(body):
-        for field in fields(stmt):
-            value = getattr(stmt, field.name)
-            items = value if isinstance(value, tuple) else (value,)
-            for item in items:
-                if isinstance(item, str):
-                    yield item
-                elif isinstance(item, Access):
-                    yield item.buffer
-                    for expr in item.index:
-                        yield from _in_expression(expr)
-                elif isinstance(item, Expr):
-                    yield from _in_expression(item)
-
-
-def _in_expression(expr: Expr) -> Iterator[str]:
-    for node in walk(expr):
-        if isinstance(node, Var | Ref):
-            yield node.name

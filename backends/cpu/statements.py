@@ -12,6 +12,7 @@ from . import access, arith
 from .access import Reach
 from .context import Buffer, Context
 from .expressions import Memo, evaluate, scalar_i64
+from .fission import fission, has_sync
 from .linear import dependencies
 from .llvm_text import STORAGE, Elem, Value, arithmetic_elem, index
 from .moves import expand_move
@@ -36,7 +37,7 @@ def statement(stmt: Stmt, ctx: Context) -> None:
 def _(stmt: Alloc, ctx: Context) -> None:
     if stmt.level is Level.REG:
         shape = tuple(_static(e, stmt) for e in stmt.shape)
-        ctx.names[stmt.name] = MutableTile(ctx.code, shape, arithmetic_elem(stmt.dtype), ctx.options.lanes)
+        ctx.names[stmt.name] = MutableTile(ctx.code, shape, stmt.dtype, ctx.options.lanes)
         return
     size = buffer_bytes(ctx, stmt)
     assert ctx.scratch is not None and ctx.scratch_offset is not None
@@ -163,8 +164,7 @@ def _(stmt: Store, ctx: Context) -> None:
         stmt.streaming and ctx.options.streaming and contiguous and reach.base is not None and stmt.predicate is None
     )
     for row in rows(stmt.shape):
-        line = [s for s in spots(stmt.shape[-1:], ctx.options.lanes)]
-        pieces = [Spot(stmt.shape, row, s.start, s.width) for s in line]
+        pieces = [Spot(stmt.shape, row, s.start, s.width) for s in spots(stmt.shape[-1:], ctx.options.lanes)]
         if streaming:
             _stream_row(ctx, reach, pieces, stmt.value)
             continue
@@ -201,7 +201,7 @@ def _stream_row(ctx: Context, reach: Reach, pieces: list[Spot], value: Expr) -> 
 
 @statement.register
 def _(stmt: Sync, ctx: Context) -> None:
-    """One unit at a time runs a body here, and parallel loops join before the next statement."""
+    """Outside of parallel loops one unit runs everything, and a parallel loop has joined before the next statement."""
 
 
 @statement.register
@@ -232,6 +232,10 @@ def _(stmt: Branch, ctx: Context) -> None:
 
 @statement.register
 def _(stmt: Loop, ctx: Context) -> None:
+    if stmt.kind.is_parallel and has_sync(stmt):
+        for part in fission(stmt):
+            statement(part, ctx)
+        return
     lo, hi = scalar_i64(ctx, stmt.lo, SCALAR), scalar_i64(ctx, stmt.hi, SCALAR)
     if stmt.kind in (LoopKind.UNIT, LoopKind.GROUP) and ctx.team is not None:
         from .parallel import parallel_loop

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...ir.dtypes import DType
-from .llvm_text import STORAGE, Code, Elem, Value, arithmetic_elem, literal, type_name
+from .llvm_text import STORAGE, Code, Elem, Value, arithmetic_elem, literal, mangled, type_name
 
 
 def from_storage(code: Code, value: Value, dtype: DType) -> Value:
@@ -28,19 +28,22 @@ def from_storage(code: Code, value: Value, dtype: DType) -> Value:
 
 
 def to_storage(code: Code, value: Value, dtype: DType) -> Value:
-    """The bits to store: rounded to nearest even, or wrapped."""
+    """The bits to store: rounded to nearest even, or wrapped (from a float: saturated)."""
     from .arith import convert
 
     n = value.lanes
+    narrow, stored = STORAGE[dtype], type_name(STORAGE[dtype], n)
+    if value.elem.is_float and dtype in (DType.I8, DType.I16, DType.U8):
+        signed = "fptoui" if dtype is DType.U8 else "fptosi"
+        return code.call(f"llvm.{signed}.sat.{mangled(narrow, n)}.{mangled(value.elem, n)}", [value], narrow, n)
     value = convert(code, value, arithmetic_elem(dtype))
-    stored = type_name(STORAGE[dtype], n)
     match dtype:
         case DType.BF16:
             return _round_bf16(code, value)
         case DType.F16:
             return code.op(f"fptrunc {value.typed} to {stored}", Elem.F16, n)
         case DType.I8 | DType.I16 | DType.U8:
-            return code.op(f"trunc {value.typed} to {stored}", STORAGE[dtype], n)
+            return code.op(f"trunc {value.typed} to {stored}", narrow, n)
         case DType.BOOL:
             return code.op(f"zext {value.typed} to {stored}", Elem.I8, n)
     return value

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from .arith import convert
-from .llvm_text import Code, Elem, Value, type_name
+from ...ir.dtypes import DType
+from .arith import cast, convert
+from .llvm_text import Code, Elem, Value, arithmetic_elem, type_name
 
 
 @cache
@@ -113,10 +114,13 @@ class LazyTile(Tile):
 
 
 class MutableTile(Tile):
-    """Introduced by `Alloc`: one stack slot per piece, which mem2reg turns into registers."""
+    """Introduced by `Alloc`: one stack slot per piece, which mem2reg turns into registers. Of a narrow type it holds
+    the arithmetic value, rounded or wrapped at each assignment."""
 
-    def __init__(self, code: Code, shape: tuple[int, ...], elem: Elem, lanes: int) -> None:
+    def __init__(self, code: Code, shape: tuple[int, ...], dtype: DType, lanes: int) -> None:
+        elem = arithmetic_elem(dtype)
         super().__init__(shape, elem)
+        self.dtype = dtype
         self.slots: dict[tuple[tuple[int, ...], int], tuple[Value, int]] = {}
         for spot in spots(shape, lanes):
             slot = code.alloca(elem, spot.width)
@@ -128,5 +132,6 @@ class MutableTile(Tile):
 
     def assign(self, code: Code, spot: Spot, value: Value) -> None:
         slot, width = self.slots[spot.row, spot.start]
+        value = cast(code, value, self.dtype) if self.dtype.arithmetic is not self.dtype else value
         value = code.splat(convert(code, value, self.elem), width)
         code.do(f"store {value.typed}, {slot.typed}")
