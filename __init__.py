@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         VerifyError,
         WeftError,
     )
+    from .ir.python_front import fn, monoid, op
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOME = {
     "compile": ".compiler.driver",
     "load": ".compiler.driver",
     "Kernel": ".compiler.kernel",
+    **dict.fromkeys(("fn", "monoid", "op"), ".ir.python_front"),
     **dict.fromkeys(
         ("BindError", "CallError", "InternalError", "ParseError", "ScheduleError", "TargetError", "TypeMismatch")
         + ("UserError", "VerifyError", "WeftError"),
@@ -56,7 +58,10 @@ __all__ = [
     "WeftError",
     "__version__",
     "compile",
+    "fn",
     "load",
+    "monoid",
+    "op",
 ]
 
 

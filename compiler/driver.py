@@ -67,7 +67,7 @@ def make_kernel(program: Op | gir.Program, options: Options) -> Kernel:
     target = get_target(options.target, options.machine)
     now = settings.current()
     if isinstance(program, gir.Program):
-        return Kernel(program, target, options, None, now.variants)
+        return Kernel(program, target, options, None, now.variants, clear=not front.covers(program))
     op = program
     lowering = options.schedule or LowerOptions()
 

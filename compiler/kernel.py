@@ -66,13 +66,16 @@ class Kernel:
         options: Options,
         lower: Callable[[Mapping[str, int]], LowerResult] | None,
         limit: int,
+        clear: bool = False,
     ) -> None:
-        """`lower` schedules the op with some symbols bound; None for a program that is already scheduled."""
+        """`lower` schedules the op with some symbols bound; None for a program that is already scheduled. `clear`:
+        outputs are zeroed before each call, because the program is not shown to write all of them."""
         self.program = program
         self.target = target
         self.options = options
         self.signature: Signature = signature_of(program)
         self._lower = lower
+        self._clear = clear
         self._gathers = gathers.find(program) if isinstance(program, Op) else ()
         self._fixed = {name: Source(value, "bind") for name, value in options.bind}
         self._variants = Variants(self._build, limit)
@@ -110,7 +113,6 @@ class Kernel:
         written = [t for t in self.signature.outputs if t.name in handed]
         outputs = {t.name: arrays.adopt(handed[t.name], t, writable=True) for t in written}
         bindings = self._solve(inputs, outputs, symbols)
-        gathers.check(self._gathers, bindings, inputs)
         places = {n: arrays.extent(n, a) for n, a in (*inputs.items(), *outputs.items())}
         if outputs:
             arrays.check_overlap([places[n] for n in inputs], [places[n] for n in outputs])
@@ -135,8 +137,24 @@ class Kernel:
             self.options.threads or settings.current().threads or settings.threads_available(),
             tuple(handed.get(t.name, outputs[t.name]) for t in self.signature.outputs),
             tuple(keep),
-            (lambda: gathers.check(self._gathers, bindings, inputs)) if self._gathers else None,
+            self._before(bindings, inputs, outputs),
         )
+
+    def _before(
+        self, bindings: Mapping[str, int], inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+    ) -> Callable[[], None] | None:
+        """What has to be done each time before the program runs, if anything."""
+        if self._clear:
+            written = tuple(outputs.values())
+
+            def clear() -> None:
+                for array in written:
+                    array.fill(0)
+
+            return clear
+        if self._gathers:
+            return lambda: gathers.check(self._gathers, bindings, inputs)
+        return None
 
     def _solve(
         self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], symbols: Mapping[str, Any]
@@ -256,7 +274,7 @@ class Kernel:
 class BoundCall:
     """A kernel with its arguments. Calling it computes `outputs`; index tensors are checked again each time."""
 
-    __slots__ = ("_arguments", "_check", "_executable", "_keep", "outputs")
+    __slots__ = ("_arguments", "_before", "_executable", "_keep", "outputs")
 
     def __init__(
         self,
@@ -266,17 +284,17 @@ class BoundCall:
         threads: int,
         outputs: tuple[Any, ...],
         keep: tuple[Any, ...],
-        check: Callable[[], None] | None,
+        before: Callable[[], None] | None,
     ) -> None:
         self._executable = executable
         self._arguments = (buffers, symbols, threads)
         self.outputs = outputs
         self._keep = keep
-        self._check = check
+        self._before = before
 
     def __call__(self) -> None:
-        if self._check is not None:
-            self._check()
+        if self._before is not None:
+            self._before()
         self._executable(*self._arguments)
 
 

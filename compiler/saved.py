@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from .kernel import Kernel, Options
 from .manifest import Manifest
 from .reproducer import version
 
+ATTEMPTS = 100  # at replacing a directory that others are replacing too
 PARTS = ("source", "header", "library", "manifest")
 
 
@@ -39,7 +41,6 @@ def save(kernel: Kernel, directory: Path, emit: Sequence[str] | None, symbols: M
     try:
         _write(kernel, temporary, wanted, emit is not None, symbols)
         temporary.chmod(0o755)
-        _check_replaceable(directory, set(os.listdir(temporary)))
         _replace(temporary, directory)
     except OSError as error:
         raise UserError(f"cannot write {directory}: {error.strerror or error}") from None
@@ -141,8 +142,6 @@ def _describe(
 
 def _check_replaceable(directory: Path, new: set[str]) -> None:
     """Only a directory that holds nothing but what is written now, or what an earlier save wrote, may be replaced."""
-    if not os.path.lexists(directory):
-        return
     if not directory.is_dir() or directory.is_symlink():
         raise UserError(f"{directory} exists and is not a directory")
     ours = new | {manifest.NAME}
@@ -155,18 +154,21 @@ def _check_replaceable(directory: Path, new: set[str]) -> None:
 
 
 def _replace(new: Path, directory: Path) -> None:
-    if os.path.lexists(directory):
-        old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.old.", dir=directory.parent))
-        os.replace(directory, old / "was")
-        try:
-            os.replace(new, directory)
-        except OSError:
-            os.replace(old / "was", directory)
-            raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(new, directory)
+    """Put `new` in the place of `directory`; another process may be doing the same, then one of the two stays."""
+    old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.old.", dir=directory.parent))
+    try:
+        for attempt in range(ATTEMPTS):
+            try:
+                os.replace(new, directory)  # where nothing is, or an empty directory
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or attempt == ATTEMPTS - 1:
+                    raise
+            with contextlib.suppress(FileNotFoundError):  # somebody else moved it first
+                _check_replaceable(directory, set(os.listdir(new)))
+                os.replace(directory, old / str(attempt))
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _read(directory: Path, name: str, limit: int) -> bytes:
