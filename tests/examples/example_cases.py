@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import reference
+from weft.ir.op import Op
+from weft.ir.op_text import parse_file
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "examples"))
-
-import reference  # noqa: E402
-from weft.ir.op import Op  # noqa: E402
-from weft.ir.op_text import parse_file  # noqa: E402
 
 
 def table(names: str, *rows: tuple[int, ...]) -> list[dict[str, int]]:

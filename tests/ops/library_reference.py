@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "examples"))
-
-from inputs import random_inputs  # noqa: E402
-from weft import ops  # noqa: E402
-from weft.ir.op import Op  # noqa: E402
+from inputs import random_inputs
+from weft import ops
+from weft.ir.op import Op
 
 Array = np.ndarray[Any, Any]
 erf = np.vectorize(math.erf, otypes=[np.float64])
