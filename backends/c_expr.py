@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..ir.dtypes import DType
 from ..ir.errors import InternalError, VerifyError
 from ..ir.expr import COMPARISONS, LOGICAL, Call, Cast, Const, Coord, Expr, Fn, Ref, Var
-from .c_helpers import LIBM, Helpers
+from .c_helpers import Helpers
 from .c_index import Poly, is_bounded, poly
 from .c_types import SCALAR, literal, vector
 from .c_values import (
@@ -111,7 +111,12 @@ class ExprPrinter:
             case Call(fn, args):
                 if fn in COMPARISONS or fn in LOGICAL or fn is Fn.ISNAN:
                     return DType.BOOL
-                return self.common(args[1:] if fn is Fn.SELECT else args, scope)
+                met = self.common(args[1:] if fn is Fn.SELECT else args, scope)
+                if fn is Fn.FLOAT_BITS:
+                    return DType.I64 if met is DType.F64 else DType.I32
+                if fn is Fn.BITS_FLOAT:
+                    return DType.F64 if met is DType.I64 else DType.F32
+                return met
         raise InternalError(f"{type(expr).__name__} inside GIR")
 
     def common(self, args: tuple[Expr, ...], scope: Scope) -> DType | None:
@@ -316,8 +321,8 @@ class ExprPrinter:
         dtype = values[0].dtype
         lanes = max(v.lanes for v in values)
         if dtype is DType.BOOL:
-            if fn in (Fn.MAX, Fn.ADD, Fn.MIN, Fn.MUL):
-                return self._logical(Fn.OR if fn in (Fn.MAX, Fn.ADD) else Fn.AND, values)
+            if fn in (Fn.MAX, Fn.ADD, Fn.OR, Fn.MIN, Fn.MUL, Fn.AND):
+                return self._logical(Fn.OR if fn in (Fn.MAX, Fn.ADD, Fn.OR) else Fn.AND, values)
             dtype = DType.I32
             values = [self.convert.cast(v, dtype) for v in values]
         if dtype.is_float and fn in _INFIX:
@@ -336,22 +341,45 @@ class ExprPrinter:
                 return Value(f"{self.helpers.use(f'weft_isnan_{dtype}')}({values[0].text})", DType.BOOL)
             text = values[0].at(RELATION)
             return Value(f"{text} != {text}", DType.BOOL, lanes, EQUALITY, dtype.bytes)
+        if fn in (Fn.FLOAT_BITS, Fn.BITS_FLOAT):
+            return self._bits(fn, values[0])
+        if lanes > 1 and dtype.is_int and fn in (Fn.FLOORDIV, Fn.MOD) and values[1].lanes == 1:
+            divisor = int(values[1].text) if values[1].text.isdecimal() else 0
+            if divisor > 0 and divisor & (divisor - 1) == 0:
+                symbol, by = (">>", divisor.bit_length() - 1) if fn is Fn.FLOORDIV else ("&", divisor - 1)
+                return Value(f"{values[0].at(ATOM)} {symbol} {by}", dtype, lanes, BITOR)
         if dtype.is_int and fn not in (Fn.ADD, Fn.SUB, Fn.MUL, Fn.NEG, Fn.ABS, Fn.MAX, Fn.MIN, Fn.FLOORDIV, Fn.MOD):
             if fn in (Fn.FLOOR, Fn.CEIL, Fn.ROUND):
                 return values[0]
             return self.apply(fn, [self.convert.cast(v, DType.F64) for v in values])
         if lanes > 1:
-            if fn is Fn.RSQRT:
+            if fn is Fn.RSQRT and self.helpers.libm:
                 root = self.apply(Fn.SQRT, values)
                 return Value(f"{literal(1, dtype)} / {root.text}", dtype, lanes, TERM)
             name = self.helpers.use(f"{vector(dtype.value, lanes)}_{fn}")
             return Value(f"{name}({', '.join(self.convert.splat(v, lanes).text for v in values)})", dtype, lanes)
         return Value(f"{self._scalar_function(fn, dtype)}({', '.join(v.text for v in values)})", dtype)
 
+    def _bits(self, fn: Fn, value: Value) -> Value:
+        """The bits of a float as an integer, and back."""
+        wide = value.dtype.bytes == 8
+        if fn is Fn.FLOAT_BITS:
+            target = DType.I64 if wide else DType.I32
+            call = f"weft_bits_from_{value.dtype}"
+        else:
+            target = DType.F64 if wide else DType.F32
+            call = f"weft_{target}_from_bits"
+        if value.lanes > 1:
+            return Value(
+                f"({self.convert.vector_type(target, value.lanes)}){value.at(ATOM)}", target, value.lanes, UNARY
+            )
+        text = f"{self.helpers.use(call)}({'' if fn is Fn.FLOAT_BITS else f'(u{SCALAR[value.dtype]})'}{value.at(ATOM)})"
+        return Value(f"({SCALAR[target]}){text}" if fn is Fn.FLOAT_BITS else text, target, 1, UNARY)
+
     def _scalar_function(self, fn: Fn, dtype: DType) -> str:
         suffix = "f" if dtype is DType.F32 else ""
-        if fn.value in LIBM or fn in (Fn.POW, Fn.FMA, Fn.SQRT, Fn.FLOOR, Fn.CEIL):
-            return fn.value + suffix
+        if fn in (Fn.FMA, Fn.SQRT, Fn.FLOOR, Fn.CEIL):
+            return f"{fn}{suffix}"
         if fn is Fn.ROUND:
             return "rint" + suffix
         if fn is Fn.ABS and dtype.is_float:

@@ -45,10 +45,10 @@ class Function:
 class Unit:
     """The translation unit of a program."""
 
-    def __init__(self, program: gir.Program, machine: Machine) -> None:
+    def __init__(self, program: gir.Program, machine: Machine, libm: bool = False) -> None:
         self.program = program
         self.machine = machine
-        self.helpers = Helpers()
+        self.helpers = Helpers(libm)
         self.names = Names()
         self.name = self.names.get(("program",), program.name)
         for suffix in ("threads", "call", "run"):
@@ -228,11 +228,11 @@ class KernelPrinter:
         if s.step < 1:
             raise ScheduleError(f"the step of a loop is {s.step}", s.location, "a positive step")
         low, high = as_int(s.lo), as_int(s.hi)
-        if s.kind is LoopKind.UNROLL and low is not None and high is not None:
-            if len(range(low, high, s.step)) <= UNROLL_LOOP:
-                for value in range(low, high, s.step):
-                    self.iteration(s, value, scope, inside)
-                return
+        span = range(low, high, s.step) if low is not None and high is not None else None
+        if s.kind is LoopKind.UNROLL and span is not None and 0 < len(span) <= UNROLL_LOOP:
+            for value in span:
+                self.iteration(s, value, scope, inside)
+            return
         nest = [s]
         starts = s.kind.is_parallel and not inside
         if starts:

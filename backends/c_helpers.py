@@ -9,22 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from ..ir.dtypes import DType
 from ..ir.errors import InternalError
+from ..ir.expr import Fn
 from .c_types import ELEMENTS
+from .mathlib import LIBRARY
 
 Generated = tuple[tuple[str, ...], str]  # names of the helpers it needs, text
 
 
 class Helpers:
-    """The helpers a text uses, in an order in which C accepts them."""
+    """The helpers a text uses, in an order in which C accepts them. `libm`: call the C library's functions."""
 
-    def __init__(self) -> None:
+    def __init__(self, libm: bool = False) -> None:
         self.texts: dict[str, str] = {}
+        self.libm = libm
 
     def use(self, name: str) -> str:
         """Record that `name` is called; returns the name. Raises InternalError for one that does not exist."""
         if name not in self.texts:
-            needs, text = generate(name)
+            needs, text = generate(name, self.libm)
             for other in needs:
                 self.use(other)
             self.texts[name] = text
@@ -36,9 +40,15 @@ class Helpers:
         return "\n".join(types) + ("\n\n" if types and rest else "\n") + "\n".join(rest)
 
 
-def generate(name: str) -> Generated:
+def generate(name: str, libm: bool) -> Generated:
+    """The helper `name` and what it needs."""
+    from .c_math import math_function
     from .c_vectors import generate_vector
 
+    match = re.fullmatch(r"weft_([a-z0-9]+)_(f32|f64)|(f32|f64)x(\d+)_([a-z0-9]+)", name)
+    function_name = match[1] or match[5] if match else ""
+    if match and not libm and function_name in _LIBRARY:
+        return math_function(name, Fn(function_name), DType(match[2] or match[3]), int(match[4] or 1))
     made = _scalar(name) or generate_vector(name)
     if made is None:
         raise InternalError(f"no helper '{name}'")
@@ -53,12 +63,13 @@ _RANGE = {  # smallest and largest value, first values outside (as doubles; i64 
     "i32": ("INT32_MIN", "INT32_MAX", "<= -2147483649.0", ">= 2147483648.0"),
     "i64": ("INT64_MIN", "INT64_MAX", "< -9223372036854775808.0", ">= 9223372036854775808.0"),
 }
+_LIBRARY = {fn.value for fn in LIBRARY}
 LIBM = ("exp", "exp2", "expm1", "log", "log2", "log1p", "tanh", "erf", "sin", "cos")
 
 
 def function(result: str, name: str, parameters: str, body: str) -> str:
-    """A static inline function; one line where it fits."""
-    head = f"static inline {result} {name}({parameters})"
+    """A function that is always inlined (vectors are never passed); one line where it fits."""
+    head = f"WEFT_INLINE {result} {name}({parameters})"
     one = f"{head} {{ {body} }}"
     if "\n" not in body and len(one) <= 110:
         return one
@@ -155,6 +166,32 @@ def _sigmoid(name: str, t: str) -> Generated | None:
     return (), function(c, name, f"{c} a", body + "return a >= 0 ? 1 / (1 + e) : a != a ? a : e / (1 + e);")
 
 
+def _libm_function(f: str) -> Callable[[str, str], Generated | None]:
+    def make(name: str, t: str) -> Generated | None:
+        c = _C[t]
+        parameters, args = (f"{c} a, {c} b", "a, b") if f == "pow" else (f"{c} a", "a")
+        return (), function(c, name, parameters, f"return {_libm(f, t)}({args});")
+
+    return make
+
+
+def _ldexp(name: str, t: str) -> Generated | None:
+    c, limit, i = _C[t], LDEXP_LIMIT[t], _C["i" + t[1:]]
+    power = f"weft_f{t[1:]}_from_bits"
+    bias, shift = LDEXP_BIAS[t]
+    body = (
+        f"if (n != n)\n    return n;\n"
+        f"const {i} e = ({i})(n > {limit} ? {limit} : n < -{limit} ? -{limit} : n), k = e >> 2;\n"
+        f"const {c} m = {power}((u{i})(k + {bias}) << {shift});\n"
+        f"return a * m * m * m * {power}((u{i})(e - 3 * k + {bias}) << {shift});"
+    )
+    return (power,), function(c, name, f"{c} a, {c} n", body)
+
+
+# Powers of two in four factors: every one is a normal number, and just the last product rounds for results near 1.
+LDEXP_LIMIT = {"f32": "280", "f64": "2200"}
+LDEXP_BIAS = {"f32": (127, 23), "f64": (1023, 52)}
+
 _BY_TYPE: dict[str, Callable[[str, str], Generated | None]] = {
     "add": _wrapping("+"),
     "sub": _wrapping("-"),
@@ -168,6 +205,8 @@ _BY_TYPE: dict[str, Callable[[str, str], Generated | None]] = {
     "isnan": _isnan,
     "rsqrt": _rsqrt,
     "sigmoid": _sigmoid,
+    "ldexp": _ldexp,
+    **{f: _libm_function(f) for f in (*LIBM, "pow")},
 }
 
 _SHUFFLE = """// Lanes of one vector in another order.
@@ -178,7 +217,7 @@ _SHUFFLE = """// Lanes of one vector in another order.
 #endif"""
 
 _THREAD = """// The number of this thread in its team.
-static inline int weft_thread(void)
+WEFT_INLINE int weft_thread(void)
 {
 #ifdef _OPENMP
     return omp_get_thread_num();
@@ -195,6 +234,14 @@ _FIXED: dict[str, Generated] = {
     "weft_f32_from_bits": (
         (),
         function("float", "weft_f32_from_bits", "uint32_t u", "float x;\nmemcpy(&x, &u, 4);\nreturn x;"),
+    ),
+    "weft_bits_from_f64": (
+        (),
+        function("uint64_t", "weft_bits_from_f64", "double x", "uint64_t u;\nmemcpy(&u, &x, 8);\nreturn u;"),
+    ),
+    "weft_f64_from_bits": (
+        (),
+        function("double", "weft_f64_from_bits", "uint64_t u", "double x;\nmemcpy(&x, &u, 8);\nreturn x;"),
     ),
     "weft_f32_from_bf16": (
         ("weft_f32_from_bits",),
@@ -235,7 +282,8 @@ _FIXED: dict[str, Generated] = {
             "if (size < 0x33000001) // at most half of the smallest subnormal\n    return (uint16_t)sign;\n"
             "const uint32_t shift = size < 0x38800000 ? 126 - (size >> 23) : 13;\n"
             "const uint32_t mantissa = size < 0x38800000 ? (size & 0x7fffff) | 0x800000 : size - 0x38000000;\n"
-            "const uint32_t kept = mantissa >> shift, rest = mantissa & ((1u << shift) - 1), half = 1u << (shift - 1);\n"
+            "const uint32_t kept = mantissa >> shift, rest = mantissa & ((1u << shift) - 1);\n"
+            "const uint32_t half = 1u << (shift - 1);\n"
             "return (uint16_t)(sign | (kept + (rest > half || (rest == half && (kept & 1)))));",
         ),
     ),

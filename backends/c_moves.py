@@ -31,13 +31,13 @@ def print_move(s: Move, tiles: TilePrinter, scope: Scope, w: Writer) -> None:
         w.line(f"for (int64_t {names[k]} = 0; {names[k]} < {extent}; ++{names[k]}) {{")
         w.depth += 1
     if run:
-        extent = tiles.printer.poly(poly(s.shape[last]), At(), scope)
+        length = tiles.printer.poly(poly(s.shape[last]), At(), scope)
         start = At((*at.coords[:last], Const(0)))
-        with w.block(f"if ({extent.text} > 0)"):
+        with w.block(f"if ({length.text} > 0)"):
             places = [tiles.flat(p, start, scope).at(SUM) for p in (to, at_source)]
             w.line(
                 f"memcpy({target.name} + {places[0]}, {source.name} + {places[1]}, "
-                f"(size_t)({extent.text}) * {target.dtype.bytes});"
+                f"(size_t)({length.text}) * {target.dtype.bytes});"
             )
     else:
         _element(s, tiles, (target, to), (source, at_source), at, scope, w)

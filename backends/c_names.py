@@ -47,7 +47,8 @@ _PATTERNS = re.compile(
     | .*_t              # types of the C library and POSIX
     | (bf|[fiubm])\d+(x\d+)?(_.*)?   # vector types and their helpers
     | c\d+ | v\d+       # coordinates of written-out loops
-    | U?INT.* | (SIZE|PTRDIFF|WCHAR|WINT|SIG|RAND|EXIT|MB|FP|M|HUGE|MATH|FLT|DBL|LDBL|CHAR|SCHAR|UCHAR|SHRT|USHRT|LONG)_.*
+    | U?INT.* | (SIZE|PTRDIFF|WCHAR|WINT|SIG|RAND|EXIT|MB|FP|M|HUGE|MATH)_.*
+    | (FLT|DBL|LDBL|CHAR|SCHAR|UCHAR|SHRT|USHRT|LONG)_.*
     | (U?LONG|U?LLONG|HUGE_VAL|LLONG|BUFSIZ|FILE).* | math_errhandling | W[A-Z]+ | P_[A-Z]+ | (BIG|LITTLE|PDP|BYTE)_.*
     | FD_.* | NFDBITS | (X_TLOSS|DOMAIN|SING|OVERFLOW|UNDERFLOW|PLOSS|TLOSS) | (le|be|hto)\w*\d\d\w*
     )""",

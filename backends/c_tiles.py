@@ -39,7 +39,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Lanes:
-    """Which lanes of a vector a predicate admits: all or none where `uniform` holds, of those `bits` says, or `test`."""
+    """Which lanes of a vector a predicate admits: all or none where `uniform` holds, of those `bits` says."""
 
     uniform: str = ""
     bits: str = ""

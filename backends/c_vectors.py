@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from ..ir.dtypes import DType
-from .c_helpers import LIBM, Generated, function
+from .c_helpers import LDEXP_BIAS, LDEXP_LIMIT, LIBM, Generated, function
 from .c_types import ELEMENTS, STORAGE
 
 _STORED = {d.value: d for d in DType}
@@ -150,6 +150,23 @@ def _fma(name: str, t: str, n: int) -> Generated:
         fast = f"return ({v}){p}_fmadd_{s}(({c})a, ({c})b, ({c})c);"
         plain = guarded(f"defined({condition})", fast, plain)
     return (v,), vector_function(v, name, f"{v} a, {v} b, {v} c", plain)
+
+
+def _ldexp(name: str, t: str, n: int) -> Generated:
+    v, i, u = f"{t}x{n}", mask(t, n), f"u{8 * ELEMENTS[t][1]}x{n}"
+    limit, (bias, shift) = LDEXP_LIMIT[t] + (".0f" if t == "f32" else ".0"), LDEXP_BIAS[t]
+    plain = (
+        f"const {v} c = {v}_min({v}_max(x, {v}_set(-{limit})), {v}_set({limit}));\n"
+        f"const {i} e = __builtin_convertvector(({v})(({i})c & (c == c)), {i}), k = e >> 2;\n"
+        f"const {v} m = ({v})(({u})(k + {bias}) << {shift});\n"
+        f"return {v}_select(c == c, a * m * m * m * ({v})(({u})(e - 3 * k + {bias}) << {shift}), c);"
+    )
+    r = register(t, n)
+    if r is not None and r[0] == "_mm512":
+        fast = f"return ({v})_mm512_scalef_{r[1]}(({r[2]})a, ({r[2]})x);"
+        plain = guarded(f"defined({r[3]})", fast, plain)
+    needs = (v, i, u, f"{v}_set", f"{v}_select", f"{v}_max", f"{v}_min")
+    return needs, vector_function(v, name, f"{v} a, {v} x", plain)
 
 
 def _rounding(f: str, code: str) -> Callable[[str, str, int], Generated | None]:
@@ -354,7 +371,7 @@ def _load_part(name: str, t: str, n: int) -> Generated:
     helper, form = scalar_load(t)
     value = form.format("p[lane]")
     value = f"-({value})" if t == "bool" else value
-    plain = f"{lane_loop(n, f'if (bits >> lane & 1)')}\n        fill[lane] = {value};\nreturn fill;"
+    plain = f"{lane_loop(n, 'if (bits >> lane & 1)')}\n        fill[lane] = {value};\nreturn fill;"
     r = _masked(t, n)
     if r is not None:
         p, s, m, condition, k = r
@@ -367,7 +384,7 @@ def _store_part(name: str, t: str, n: int) -> Generated:
     a, c = f"{_arithmetic(t)}x{n}", STORAGE[_STORED[t]]
     helper, form = scalar_store(t)
     value = form.format("(a[lane] & 1)" if t == "bool" else "a[lane]")
-    plain = f"{lane_loop(n, f'if (bits >> lane & 1)')}\n        p[lane] = {value};"
+    plain = f"{lane_loop(n, 'if (bits >> lane & 1)')}\n        p[lane] = {value};"
     r = _masked(t, n)
     if r is not None:
         p, s, m, condition, k = r
@@ -413,6 +430,7 @@ _OPS: dict[str, Callable[[str, str, int], Generated | None]] = {
     "max": _max(">=", "max"),
     "min": _max("<=", "min"),
     "fma": _fma,
+    "ldexp": _ldexp,
     "sqrt": _rounding("sqrt", ""),
     "floor": _rounding("floor", "_MM_FROUND_TO_NEG_INF"),
     "ceil": _rounding("ceil", "_MM_FROUND_TO_POS_INF"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ...ir import gir
 from ...ir.expr_text import print_expr
-from ..c_family import Unit, is_written, make_function, parameter, print_function
 from ..c_expr import At, ExprPrinter, Scope
+from ..c_family import Function, Unit, is_written, make_function, parameter, print_function
 from ..c_index import poly
+from ..c_types import STORAGE
 from ..machine import Machine
 from ..target import Emitted
 
@@ -23,21 +24,30 @@ INCLUDES = """#include <math.h>
 #include <omp.h>
 #endif"""
 
+# GCC warns that vector arguments are passed differently where the machine has no such registers: ours are inlined.
+PSABI = """#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif"""
 
-def emit_c(program: gir.Program, machine: Machine) -> Emitted:
-    """`name.c` and `name.h`. Raises ScheduleError for a program that C cannot express."""
-    unit = Unit(program, machine)
+
+def emit_c(program: gir.Program, machine: Machine, libm: bool = False) -> Emitted:
+    """`name.c` and `name.h`. `libm`: exp, tanh ... of the C library instead of those of `mathlib.py`.
+
+    Raises ScheduleError for a program that C cannot express."""
+    unit = Unit(program, machine, libm)
     functions = [make_function(unit, k) for k in range(len(program.kernels))]
     kernels = [print_function(unit, f) for f in functions]
     entry = _entry(unit, functions)
     parts = [
         f"// {unit.name}: written by weft for a machine like {machine.name}; see {unit.name}.h for the interface.",
         INCLUDES,
-        '#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC diagnostic ignored "-Wpsabi" // helpers are inlined\n#endif',
+        PSABI,
     ]
     helpers = unit.helpers.text().strip()
     if helpers:
-        parts.append("// ---- helpers\n\n" + helpers)
+        parts.append(
+            "// ---- helpers\n\n#define WEFT_INLINE static inline __attribute__((always_inline))\n\n" + helpers
+        )
     parts.append("// ---- kernels")
     parts += ["\n".join(lines) for lines in kernels]
     parts.append("// ---- interface")
@@ -59,7 +69,7 @@ def call_signature(unit: Unit) -> str:
     return f"int {unit.suffixed('call')}(void *const *buffers, const int64_t *symbols, int threads)"
 
 
-def _entry(unit: Unit, functions: list) -> str:  # type: ignore[type-arg]
+def _entry(unit: Unit, functions: list[Function]) -> str:
     program = unit.program
     run = unit.suffixed("run")
     tensors = [parameter(unit, t, is_written(t), True) for t in program.tensors]
@@ -83,15 +93,13 @@ def _entry(unit: Unit, functions: list) -> str:  # type: ignore[type-arg]
 
 
 def _c(t: gir.Tensor) -> str:
-    from ..c_types import STORAGE
-
     return STORAGE[t.dtype]
 
 
 def _public(unit: Unit, run: str) -> list[str]:
     program = unit.program
     temps = [t for t in program.tensors if t.role is gir.Role.TEMP]
-    args = [unit.c(x.name) for x in (*program.tensors, *program.symbols)]
+    args = [unit.c(n) for n in [*(t.name for t in program.tensors), *(s.name for s in program.symbols)]]
     lines = [signature(unit, unit.suffixed("threads"), True, True), "{"]
     if not temps:
         lines += [f"    return {run}({', '.join([*args, 'threads'])});", "}"]
@@ -124,7 +132,8 @@ def _header(unit: Unit) -> str:
         "// Tensors are row-major and contiguous. No output may overlap another tensor; inputs may overlap each other."
     ]
     lines += [
-        "// bf16 and f16 are passed as their 16 bits, bool as a byte of 0 or 1. The result is 0, or 1 where memory ran out."
+        "// bf16 and f16 are passed as their 16 bits, bool as a byte of 0 or 1.",
+        "// The result is 0, or 1 where memory ran out.",
     ]
     lines += [signature(unit, unit.name, False, False) + ";", ""]
     lines += ["// The same with a number of threads (below 1: as many as OpenMP likes)."]

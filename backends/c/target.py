@@ -1,7 +1,7 @@
 """Target `c`: readable C11 with OpenMP; compiled by `cc` only where a program is run.
 
-`c` loads a shared library into this process; `c:sanitize` runs every call in a process of its own, built with the
-address and undefined-behaviour sanitizers.
+`c` loads a shared library into this process; `c:libm` does the same with the C library's exp, tanh ...; `c:sanitize`
+runs every call in a process of its own, built with the address and undefined-behaviour sanitizers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from ...ir import gir
 from ...ir.errors import TargetError
+from ..host import host_machine
 from ..machine import Machine, machine_names
 from ..target import Emitted, Executable
 from .emit import emit_c
-from ..host import host_machine
 from .toolchain import FLAGS, run_compiler
 
 
@@ -29,13 +29,13 @@ class CTarget:
 
     name: str
     machine: Machine
-    sanitize: bool = False
+    option: str = ""
 
     def emit(self, program: gir.Program) -> Emitted:
-        return emit_c(program, self.machine)
+        return emit_c(program, self.machine, libm=self.option == "libm")
 
     def load(self, program: gir.Program) -> Executable:
-        if self.sanitize:
+        if self.option == "sanitize":
             from .sanitize import SanitizedProgram
 
             return SanitizedProgram(program, self.machine)
@@ -89,12 +89,12 @@ class CExecutable:
 
 
 def create(option: str, machine: str | None) -> CTarget:
-    """`c` or `c:sanitize`, for a machine by name or this one. Raises TargetError."""
-    if option not in ("", "sanitize"):
-        raise TargetError(f"unknown option '{option}' of target c", remedy="c or c:sanitize")
+    """`c`, `c:libm` or `c:sanitize`, for a machine by name or this one. Raises TargetError."""
+    if option not in ("", "libm", "sanitize"):
+        raise TargetError(f"unknown option '{option}' of target c", remedy="c, c:libm or c:sanitize")
     try:
         described = host_machine(machine)
     except KeyError:
         known = ", ".join(machine_names())
         raise TargetError(f"unknown machine '{machine}'", remedy=f"one of {known}") from None
-    return CTarget("c" + (f":{option}" if option else ""), described, option == "sanitize")
+    return CTarget("c" + (f":{option}" if option else ""), described, option)
