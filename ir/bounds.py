@@ -136,8 +136,11 @@ class Prover:
             case Call(Fn.MIN | Fn.MAX as fn, (a, b)):
                 unknown, new = self._opaque(expr)
                 if new:
-                    for side in (a, b):
-                        difference = _subtract(self.linear(side), unknown)
+                    sides = [self.linear(a), self.linear(b)]
+                    if fn is Fn.MIN and all(self._holds(side) for side in sides):
+                        self.hypotheses.append(unknown)
+                    for side in sides:
+                        difference = _subtract(side, unknown)
                         self.hypotheses.append(difference if fn is Fn.MIN else _scale(difference, -1))
                 return unknown
             case Cast(dtype, arg) if dtype.is_int and dtype.bytes == 8 and self.integral(arg):

@@ -95,11 +95,15 @@ class ExprParser:
             self.tokens.error("nested too deeply", remedy="split the expression into several definitions")
         try:
             left = self.prefix(level) if base is None else self.power(base, level)
+            length = 0
             while True:
                 token = self.tokens.peek()
                 found = _BINARY.get(token.text) if token.kind is not Kind.END else None
                 if found is None or found[0] < level:
                     break
+                length += 1
+                if length > MAX_DEPTH:
+                    self.tokens.error("expression too long", token, "split it into several definitions")
                 self.tokens.next()
                 right = self.expr(found[0] + 1)
                 left = Call(found[1], (left, right), token.location)

@@ -14,7 +14,7 @@ from typing import NoReturn
 from .dtypes import DType
 from .errors import Location, ParseError, UserError
 
-MAX_TEXT = 4_000_000  # characters; a program is never that long, garbage may be
+MAX_TEXT = 2_000_000  # characters; a program is never that long, garbage may be
 MAX_NUMBER = 400  # characters of one number; longer ones are garbage, and converting them is quadratic
 
 _DTYPES = "|".join(d.value for d in DType)
@@ -36,6 +36,9 @@ class Kind(Enum):
     END = "end of text"
 
 
+_KINDS = {"name": Kind.NAME, "number": Kind.NUMBER, "punct": Kind.PUNCT}
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     kind: Kind
@@ -55,8 +58,8 @@ def tokenize(text: str, filename: str = "") -> list[Token]:
     position, line, start = 0, 1, 0
     while position < len(text):
         match = _TOKEN.match(text, position)
-        here = Location(filename, line, position - start + 1)
         if match is None:
+            here = Location(filename, line, position - start + 1)
             raise ParseError(f"unexpected character {text[position]!r}", here, "remove it", source_line(text, here))
         found = match.group()
         if match.lastgroup == "space":
@@ -65,10 +68,10 @@ def tokenize(text: str, filename: str = "") -> list[Token]:
                 line += newlines
                 start = position + found.rindex("\n") + 1
         else:
+            here = Location(filename, line, position - start + 1)
             if match.lastgroup == "number" and len(found) > MAX_NUMBER:
                 raise ParseError("number too long", here, "write it with an exponent", source_line(text, here))
-            kind = {"name": Kind.NAME, "number": Kind.NUMBER, "punct": Kind.PUNCT}[str(match.lastgroup)]
-            tokens.append(Token(kind, found, here))
+            tokens.append(Token(_KINDS[str(match.lastgroup)], found, here))
         position = match.end()
     tokens.append(Token(Kind.END, "", Location(filename, line, position - start + 1)))
     return tokens
@@ -99,6 +102,8 @@ class TokenStream:
         self.position = 0
 
     def peek(self, ahead: int = 0) -> Token:
+        if not ahead:
+            return self.tokens[self.position]
         return self.tokens[min(self.position + ahead, len(self.tokens) - 1)]
 
     def next(self) -> Token:

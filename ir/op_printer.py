@@ -41,16 +41,20 @@ def print_monoid(monoid: Monoid) -> str:
 
 def _shortest(expr: Expr, env: TypeEnv, want: DType | None, exact: bool = False, level: int = 1) -> str:
     """The text without what elaboration (at this place) restores, or in full where it would restore something else."""
+    return print_expr(_plain(expr, env, want, exact), level, None, None)
+
+
+def _plain(expr: Expr, env: TypeEnv, want: DType | None, exact: bool) -> Expr:
     plains = [untyped(expr), untyped(expr, keep_index_casts=True)]
     if exact and isinstance(expr, Cast) and expr.dtype is want:
         plains.insert(0, untyped(expr.arg))
     for plain in plains:
         try:
             if elaborate(plain, env, want, exact)[0] == expr:
-                return print_expr(plain, level, None, None)
+                return plain
         except UserError:
             pass
-    return print_expr(expr, level, None, None)
+    return expr
 
 
 class _Printer:
@@ -142,7 +146,7 @@ class _Printer:
             case Pointwise(expr):
                 env = TypeEnv({**self.env().tensors, d.name: d.targets[0].dtype})
                 try:
-                    found = settle(natural(untyped(expr), env), None)
+                    found = settle(natural(self.pointwise(d, expr), env), None)
                 except UserError:
                     found = DType.BOOL
                 recurrent = d.is_recurrence or found is not d.targets[0].dtype
@@ -158,10 +162,7 @@ class _Printer:
     def body(self, d: Definition, args: tuple[Expr, ...]) -> str:
         match d.body:
             case Pointwise(expr):
-                own = d.targets[0].dtype
-                env = self.env({d.name: own})
-                exact = not self.stored_narrower(expr, env, own)
-                return _shortest(expr, env, own.arithmetic, exact)
+                return print_expr(self.pointwise(d, expr), 1, None, None)
             case Compact(axis, guard):
                 axis_text = self.reduction_axis(axis, (guard,))
                 return f"compact[{axis_text} where {_shortest(guard, self.env(), DType.BOOL, True)}]"
@@ -173,6 +174,11 @@ class _Printer:
                 declared = d.name in self.outputs or bool(self.dtypes(d, d.targets[:1] if hidden else d.targets, args))
                 single = len(d.targets) == 1 or hidden
                 return self.reduction(r, args, d.targets[0].dtype if single and declared else None)
+
+    def pointwise(self, d: Definition, expr: Expr) -> Expr:
+        own = d.targets[0].dtype
+        env = self.env({d.name: own})
+        return _plain(expr, env, own.arithmetic, not self.stored_narrower(expr, env, own))
 
     def stored_narrower(self, expr: Expr, env: TypeEnv, own: DType) -> bool:
         try:
