@@ -111,7 +111,7 @@ class Algebra:
             return None if rest == form else Call(fn, (rest.to_expr(), const(c)))
         if within:
             return whole.to_expr()
-        if rest == form:
+        if rest == form or (not whole.terms and form.constant % c):
             return None
         return Call(Fn.ADD, (whole.to_expr(), Call(fn, (rest.to_expr(), const(c)))))
 

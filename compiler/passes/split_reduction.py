@@ -108,7 +108,9 @@ def _state(op: Op, target: str) -> DType:
 def _chunks(axis: Axis, factor: int, taken: set[str]) -> _Chunks:
     lo, hi = as_int(axis.lo), as_int(axis.hi)
     extent: Expr = axis.hi if lo == 0 else Call(Fn.SUB, (axis.hi, axis.lo))
-    count: Expr = Call(Fn.FLOORDIV, (Call(Fn.ADD, (extent, const(factor - 1))), const(factor)))
+    # A range may be written backwards and is empty then; a symbol alone is an extent, never negative.
+    some = extent if isinstance(extent, Var) else Call(Fn.MAX, (extent, const(0)))
+    count: Expr = Call(Fn.FLOORDIV, (Call(Fn.ADD, (some, const(factor - 1))), const(factor)))
     whole = False
     if lo is not None and hi is not None:
         size = max(hi - lo, 0)

@@ -39,31 +39,38 @@ from .repair import chan_repair, factor_repair
 
 @dataclass(frozen=True)
 class Streaming:
-    """`independent`: let reductions that refer to nothing share a pass over what they read."""
+    """`independent`: let reductions that refer to nothing share a pass over what they read. `nested`: also stream
+    reductions over several axes, by their first one, the others inside each step."""
 
     independent: bool = True
+    nested: bool = False
     name: ClassVar[str] = "streaming"
     form: ClassVar[str] = "op"
 
     def run(self, op: Op) -> Op:
-        return _Streams(op, self.independent).run()
+        return _Streams(op, self.independent, self.nested).run()
 
 
 @dataclass
 class _Group:
     """A stream being built: definitions in dependence order, with common axis names, and what to put beside them."""
 
-    axis: Axis
+    bound: tuple[Axis, ...]
     guard: Expr | None
     free: tuple[Axis, ...]
     members: dict[str, Definition] = field(default_factory=dict)
     components: list[Component] = field(default_factory=list)
 
+    @property
+    def bound_names(self) -> frozenset[str]:
+        return frozenset(a.name for a in self.bound)
+
 
 class _Streams:
-    def __init__(self, op: Op, independent: bool) -> None:
+    def __init__(self, op: Op, independent: bool, nested: bool) -> None:
         self.op = op
         self.independent = independent
+        self.nested = nested
         self.taken = used_names(op)
         self.grouped = {c.target for s in op.streams for c in s.components}
 
@@ -71,23 +78,23 @@ class _Streams:
         streams = list(self.op.streams)
         for name in [d.name for d in self.op.definitions]:
             d = self.op.definition_of(name)
-            if d is None or name in self.grouped or not _streamable(d):
+            if d is None or name in self.grouped or not self.streamable(d):
                 continue
             group = self.collect(d)
             if len(group.components) > 1:
                 self.grouped |= {c.target for c in group.components}
-                streams.append(elaborated_stream(Stream(group.axis.name, tuple(group.components)), self.op))
+                streams.append(elaborated_stream(Stream(group.bound[0].name, tuple(group.components)), self.op))
         return replace(self.op, streams=tuple(streams))
 
     def collect(self, d: Definition) -> _Group:
         assert isinstance(d.body, Reduction)
-        group = _Group(d.body.axes[0], d.body.guard, d.axes)
+        group = _Group(d.body.axes, d.body.guard, d.axes)
         group.members[d.name] = d
         group.components.append(Component(d.name))
         names = [x.name for x in self.op.definitions]
         for name in names[names.index(d.name) + 1 :]:
             candidate = self.op.definition_of(name)
-            if candidate is not None and name not in self.grouped and _streamable(candidate):
+            if candidate is not None and name not in self.grouped and self.streamable(candidate):
                 self.admit(candidate, group)
         return group
 
@@ -110,12 +117,12 @@ class _Streams:
     def admit_factor(self, d: Definition, named: Definition, group: _Group) -> bool:
         assert isinstance(named.body, Reduction)
         types = tensor_types(self.op)
-        summand = Summand(named.body.args[0], frozenset(group.members), frozenset({group.axis.name}))
+        summand = Summand(named.body.args[0], frozenset(group.members), group.bound_names)
         sums = frozenset(m for m, x in group.members.items() if _monoid_fn(x) not in (Fn.MAX, Fn.MIN))
         inner, outer = hoist(summand, sums)
         if outer is not None:
             return self.admit_hoisted(d, named, inner, outer, group)
-        t = transfer(summand, types)
+        t = self.repairable(transfer(summand, types))
         if t is None:
             return False
         repair = None if t == ONE else factor_repair(d.name, t, group.members)
@@ -127,7 +134,7 @@ class _Streams:
         body = named.body
         assert isinstance(body, Reduction)
         types = tensor_types(self.op)
-        t = transfer(Summand(inner, frozenset(group.members), frozenset({group.axis.name})), types)
+        t = self.repairable(transfer(Summand(inner, frozenset(group.members), group.bound_names), types))
         if t is None:
             return False
         state = state_types(body, d)[0] or d.targets[0].dtype.arithmetic
@@ -154,11 +161,15 @@ class _Streams:
 
     def nothing(self, total: Read, group: _Group, named: Definition) -> tuple[Expr | None, Definition | None]:
         """The condition under which nothing was summed (None: never), and a count to be added if that needs one."""
-        if group.guard is None:
-            lo, hi = as_int(group.axis.lo), as_int(group.axis.hi)
-            if lo is not None and hi is not None:
-                return (None, None) if lo < hi else (Const(True, DType.BOOL), None)
-            return Call(Fn.GE, (group.axis.lo, group.axis.hi)), None
+        inner = any(variables(e) & group.bound_names for a in group.bound for e in (a.lo, a.hi))
+        if group.guard is None and not inner:
+            empty: Expr | None = None
+            for a in group.bound:
+                lo, hi = as_int(a.lo), as_int(a.hi)
+                if lo is None or hi is None or lo >= hi:
+                    test = Call(Fn.GE, (a.lo, a.hi))
+                    empty = test if empty is None else Call(Fn.OR, (empty, test))
+            return empty, None
         for name, m in group.members.items():
             assert isinstance(m.body, Reduction)
             if _monoid_fn(m) in (Fn.MAX, Fn.MIN) and m.targets[0].dtype.is_float:
@@ -175,7 +186,7 @@ class _Streams:
         """A sum of squares about the mean of a member."""
         body = named.body
         assert isinstance(body, Reduction)
-        if group.guard is not None or as_int(group.axis.lo) != 0:
+        if group.guard is not None or any(as_int(a.lo) != 0 for a in group.bound):
             return False
         referred = {r.tensor for r in named.reads} & set(group.members)
         if len(referred) != 1:
@@ -189,7 +200,10 @@ class _Streams:
             return False
         here = Read(name, tuple(Var(a.name) for a in s.axes))
         x = s.body.args[0]
-        from_mean = Call(Fn.SUB, (x, Call(Fn.DIV, (here, Cast(state, group.axis.hi)))))
+        extent = group.bound[0].hi
+        for a in group.bound[1:]:
+            extent = Call(Fn.MUL, (extent, a.hi))
+        from_mean = Call(Fn.SUB, (x, Call(Fn.DIV, (here, Cast(state, extent)))))
         types = tensor_types(self.op)
         if not equal_on_samples(body.args[0], Call(Fn.MUL, (from_mean, from_mean)), types):
             return False
@@ -212,9 +226,20 @@ class _Streams:
                 return m
         shape = tuple(a.hi for a in group.free)
         target = Tensor(fresh(next(iter(group.members)), self.taken, "count"), dtype, shape)
-        return Definition((target,), group.free, Reduction(builtin("sum", dtype), (group.axis,), (one,), group.guard))
+        return Definition((target,), group.free, Reduction(builtin("sum", dtype), group.bound, (one,), group.guard))
 
     # pieces --------------------------------------------------------------------------------------------------------
+
+    def streamable(self, d: Definition) -> bool:
+        """One value, reduced in an order that may be chosen."""
+        if not isinstance(d.body, Reduction) or len(d.targets) != 1 or not d.body.monoid.commutative:
+            return False
+        return len(d.body.axes) == 1 or self.nested
+
+    def repairable(self, t: Expr | None) -> Expr | None:
+        """A factor that a repair can state: of the references and of symbols alone."""
+        symbols = {x.name for x in self.op.symbols}
+        return t if t is not None and not reads(t) and variables(t) <= symbols else None
 
     def expose(self, d: Definition, group: _Group) -> Definition:
         """`d` with the pointwise definitions inlined that depend on the group."""
@@ -271,9 +296,10 @@ class _Streams:
     def align(self, d: Definition, group: _Group, refers: bool) -> Definition | None:
         """`d` with the group's names for its axes, or None where the ranges, guards or references do not match."""
         assert isinstance(d.body, Reduction)
-        axis = d.body.axes[0]
+        if len(d.body.axes) != len(group.bound):
+            return None
         free = {a.name for a in d.axes}
-        new: dict[str, str] = {axis.name: group.axis.name}
+        new: dict[str, str] = {a.name: b.name for a, b in zip(d.body.axes, group.bound, strict=True)}
         pairs: list[tuple[Expr, str]] = []
         if refers:
             for r in d.reads:
@@ -282,11 +308,11 @@ class _Streams:
                         return None
                     pairs += zip(r.index, (a.name for a in group.members[r.tensor].axes), strict=True)
         else:
-            shared = self.shared_read(d, axis.name, group) if self.independent else None
+            shared = self.shared_read(d, new, group) if self.independent else None
             if shared is None or len(d.axes) != len(group.free):
                 return None
             pairs = [(a, b.name) for a, b in zip(*shared, strict=True) if isinstance(b, Var)]
-            pairs = [p for p in pairs if p[0] != Var(axis.name)]
+            pairs = [(a, b) for a, b in pairs if b not in group.bound_names]
         for e, name in pairs:
             if not isinstance(e, Var) or e.name not in free or new.setdefault(e.name, name) != name:
                 return None
@@ -294,27 +320,29 @@ class _Streams:
             return None
         for a in d.axes:
             if a.name not in new:
-                clash = a.name in new.values() or a.name in {b.name for b in group.free} | {group.axis.name}
+                clash = a.name in new.values() or a.name in {b.name for b in group.free} | group.bound_names
                 new[a.name] = fresh(a.name, self.taken) if clash else a.name
         out = rename_axes(d, new)
         assert isinstance(out.body, Reduction)
         mine = {a.name: a for a in out.axes}
-        same = all(same_integer(mine[a.name].hi, a.hi) for a in group.free)
-        bound = out.body.axes[0]
-        same = same and same_integer(bound.lo, group.axis.lo) and same_integer(bound.hi, group.axis.hi)
+        same = all(same_integer(mine[a.name].hi, a.hi) for a in group.free) and all(
+            same_integer(a.lo, b.lo) and same_integer(a.hi, b.hi)
+            for a, b in zip(out.body.axes, group.bound, strict=True)
+        )
         return out if same and out.body.guard == group.guard else None
 
-    def shared_read(self, d: Definition, axis: str, group: _Group) -> tuple[tuple[Expr, ...], tuple[Expr, ...]] | None:
-        """Indices of a read of `d` and of a member that can be the same element, moving along the axis."""
+    def shared_read(
+        self, d: Definition, bound: dict[str, str], group: _Group
+    ) -> tuple[tuple[Expr, ...], tuple[Expr, ...]] | None:
+        """Indices of a read of `d` and of a member that can be the same element, moving along the stream's axes."""
         for r in d.reads:
             for m in group.members.values():
                 for other in m.reads:
-                    if r.tensor != other.tensor or Var(axis) not in r.index or r.boundary is not other.boundary:
-                        continue
-                    k = r.index.index(Var(axis))
-                    if other.index[k] != Var(group.axis.name) or r.fill != other.fill:
+                    if r.tensor != other.tensor or r.boundary is not other.boundary or r.fill != other.fill:
                         continue
                     named = {a.name: b for a, b in zip(r.index, other.index, strict=True) if isinstance(a, Var)}
+                    if any(named.get(a) != Var(b) for a, b in bound.items()):
+                        continue
                     if tuple(substitute(e, named) for e in r.index) == other.index:
                         return r.index, other.index
         return None
@@ -332,14 +360,6 @@ class _Streams:
             out += list(typed) if old.name == d.name else [old]
         self.op = replace(self.op, definitions=tuple(out))
         self.join(group, next(x for x in typed if x.name == component.target), component)
-
-
-def _streamable(d: Definition) -> bool:
-    """One value, reduced over one axis, in an order that may be chosen."""
-    if not isinstance(d.body, Reduction) or len(d.targets) != 1 or len(d.body.axes) != 1:
-        return False
-    axis = d.body.axes[0]
-    return d.body.monoid.commutative and not (variables(axis.lo) | variables(axis.hi)) & {axis.name}
 
 
 def _monoid_fn(d: Definition) -> Fn | None:

@@ -16,6 +16,7 @@ from weft.ir.expr import Const
 from weft.ir.op import Op, Reduction
 from weft.ir.op_interp import interpret
 from weft.ir.op_text import parse_op, print_op
+from weft.ir.op_verify import verify
 
 SOFTMAX = """op f(x: f32[M, N]) -> (y: f32[M, N]) {
   m[i] = max[j] x[i, j]
@@ -62,6 +63,7 @@ def check(
     """The normal form means the same, whole and by blocks of every awkward size; returns it."""
     before = parse_op(text)
     op = normalise(before)
+    verify(op)
     arrays = random_inputs(before, symbols, 3, special) if inputs is None else inputs
     assert_same(before, op, symbols, rtol=rtol, atol=atol, inputs=arrays)
     whole = interpret(op, arrays, symbols, targets=True)
@@ -265,6 +267,36 @@ def test_ragged_rows_stream() -> None:
       s[i] = sum[j in 0..n[i]] exp(x[i, j] - m[i])
     }"""
     assert streams(normalise(parse_op(text))) == [("m", "s")]
+
+
+def test_several_axes_stream_by_the_first() -> None:
+    text = """op f(x: f32[M, N, C], v: f32[N, C, E], n: i64[M]) -> (o: f32[M, E], var: f32[M]) {
+      m[i] = max[j, c where c <= j] x[i, j, c]
+      l[i] = sum[j, c where c <= j] exp(x[i, j, c] - m[i])
+      o[i, e] = sum[j, c where c <= j] exp(x[i, j, c] - m[i]) / l[i] * v[j, c, e]
+      t[i] = (sum[a, b] x[i, a, b]) / f32(N * C)
+      var[i] = sum[a, b] (x[i, a, b] - t[i]) ** 2.0
+    }"""
+    before = parse_op(text)
+    assert streams(normalise(before)) == []
+    op = Streaming(nested=True).run(before)
+    assert streams(op) == [("m", "l", "o$sum"), ("t$1", "t$count", "var")]
+    symbols = {"M": 3, "N": 4, "C": 3, "E": 2}
+    arrays = random_inputs(before, symbols)
+    whole = interpret(op, arrays, symbols, targets=True)
+    assert_same(before, op, symbols, rtol=1e-5, atol=1e-6)
+    for s in op.streams:
+        for name, value in simulate(op, s, arrays, symbols, 2).items():
+            np.testing.assert_allclose(value, whole[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["c[i]", "f32(i)"])
+def test_a_repair_names_states_alone(scale: str) -> None:
+    text = f"""op f(x: f32[M, N], c: f32[M]) -> (s: f32[M]) {{
+      m[i] = max[j] x[i, j]
+      s[i] = sum[j] exp({scale} * (x[i, j] - m[i]))
+    }}"""
+    assert streams(check(text, {"M": 3, "N": 6})) == []
 
 
 def test_is_action_rejects_a_wrong_factor() -> None:
