@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ...ir.affine import Affine, affine
 from ...ir.dtypes import DType
 from ...ir.errors import ScheduleError
 from ...ir.expr import Call, Expr, Fn, Param, Read, Var, as_int, const, rewrite, substitute, walk
@@ -108,8 +109,7 @@ def _state(op: Op, target: str) -> DType:
 def _chunks(axis: Axis, factor: int, taken: set[str]) -> _Chunks:
     lo, hi = as_int(axis.lo), as_int(axis.hi)
     extent: Expr = axis.hi if lo == 0 else Call(Fn.SUB, (axis.hi, axis.lo))
-    # A range may be written backwards and is empty then; a symbol alone is an extent, never negative.
-    some = extent if isinstance(extent, Var) else Call(Fn.MAX, (extent, const(0)))
+    some = _at_least(extent)
     count: Expr = Call(Fn.FLOORDIV, (Call(Fn.ADD, (some, const(factor - 1))), const(factor)))
     whole = False
     if lo is not None and hi is not None:
@@ -120,6 +120,15 @@ def _chunks(axis: Axis, factor: int, taken: set[str]) -> _Chunks:
     place = Call(Fn.ADD, (Call(Fn.MUL, (Var(outer.name), const(factor))), Var(inner.name)))
     index = place if lo == 0 else Call(Fn.ADD, (axis.lo, place))
     return _Chunks(outer, inner, axis.name, index, None if whole else Call(Fn.LT, (place, extent)))
+
+
+def _at_least(extent: Expr) -> Expr:
+    """An extent no smaller than this one and never negative (a range may be written backwards, and is empty then):
+    symbols count, what is subtracted from them does not."""
+    form = affine(extent)
+    if form is None:
+        return Call(Fn.MAX, (extent, const(0)))
+    return Affine(tuple(t for t in form.terms if t[1] > 0), max(form.constant, 0)).to_expr()
 
 
 def _partial(
