@@ -8,6 +8,7 @@ directions, streams) is `op_verify.py`'s.
 from __future__ import annotations
 
 import difflib
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,7 @@ from .surface import (
 from .typing import Open, Type, TypeEnv, elaborate, natural, place, settle
 
 MAX_RANK = 12
+MAX_DEFINITIONS = 2_000
 
 
 def build_op(surface: SurfaceOp, fns: Mapping[str, SurfaceFn], monoids: Mapping[str, Monoid]) -> Op:
@@ -64,6 +66,7 @@ class _Builder:
         self.instances: dict[str, Monoid] = {}
         self.symbols: dict[str, Symbol] = {}
         self.tensors: dict[str, Tensor] = {}
+        self.dtypes: dict[str, DType | Open] = {}
         self.definitions: list[Definition] = []
         self.declared: dict[str, Tensor] = {}
         self.later = {t for d in surface.definitions for t in d.targets}
@@ -85,6 +88,7 @@ class _Builder:
         for tensor in s.inputs:
             self._check_new(tensor.name, tensor.location, "an input")
             self.tensors[tensor.name] = self._declare(tensor)
+            self.dtypes[tensor.name] = tensor.dtype
         for tensor in s.outputs:
             self._check_new(tensor.name, tensor.location, "an output")
             if tensor.name in self.declared:
@@ -365,7 +369,7 @@ class _Builder:
         return output.dtype if output is not None else given[0] if given else None
 
     def _env(self, more: Mapping[str, DType | Open] | None = None) -> TypeEnv:
-        return TypeEnv({**{n: t.dtype for n, t in self.tensors.items()}, **(more or {})})
+        return TypeEnv(ChainMap(dict(more), self.dtypes) if more else self.dtypes)
 
     def _emit(self, made: Definition, d: SurfaceDefinition) -> None:
         for target in made.targets:
@@ -393,6 +397,9 @@ class _Builder:
         )
         self.definitions.append(made)
         self.tensors.update({t.name: t for t in made.targets})
+        self.dtypes.update({t.name: t.dtype for t in made.targets})
+        if len(self.definitions) > MAX_DEFINITIONS:
+            raise VerifyError(f"more than {MAX_DEFINITIONS} definitions", d.location, "split the op")
 
     def _no_self_read(self, d: SurfaceDefinition, exprs: tuple[Expr, ...]) -> None:
         for expr in exprs:

@@ -6,6 +6,8 @@ reads like what was written; each omission is made only after checking that infe
 
 from __future__ import annotations
 
+from collections import ChainMap
+
 from .dtypes import DType
 from .errors import NOWHERE, UserError
 from .expr import Cast, Expr, Var, const, walk
@@ -13,7 +15,7 @@ from .expr_text import TERM, print_expr
 from .extents import infer_extent
 from .monoids import BY_INDEX, is_builtin
 from .op import Axis, Compact, Definition, Monoid, Op, Pointwise, Reduction, Sort, Stream, Tensor
-from .typing import TypeEnv, elaborate, natural, settle, untyped
+from .typing import Open, TypeEnv, elaborate, natural, settle, untyped
 
 
 def print_op(op: Op) -> str:
@@ -61,6 +63,7 @@ class _Printer:
     def __init__(self, op: Op) -> None:
         self.op = op
         self.tensors: dict[str, Tensor] = {t.name: t for t in op.inputs}
+        self.stored: dict[str, DType | Open] = {t.name: t.dtype for t in op.inputs}
         self.outputs = {t.name: t for t in op.outputs}
 
     def op_text(self) -> str:
@@ -72,6 +75,7 @@ class _Printer:
         for d in op.definitions:
             lines.append(f"  {self.definition(d)}")
             self.tensors.update({t.name: t for t in d.targets})
+            self.stored.update({t.name: t.dtype for t in d.targets})
         lines += [f"  {self.stream(s)}" for s in op.streams]
         return "\n".join([*lines, "}\n"])
 
@@ -92,8 +96,8 @@ class _Printer:
     def index(self, expr: Expr) -> str:
         return _shortest(expr, self.env(), DType.I64, True)
 
-    def env(self, more: dict[str, DType] | None = None) -> TypeEnv:
-        return TypeEnv({**{n: t.dtype for n, t in self.tensors.items()}, **(more or {})})
+    def env(self, more: dict[str, DType | Open] | None = None) -> TypeEnv:
+        return TypeEnv(ChainMap(more or {}, self.stored))
 
     def definition(self, d: Definition) -> str:
         targets, args = self.hidden_index(d)
@@ -144,7 +148,7 @@ class _Printer:
             case Compact() | Sort():
                 natural_types: tuple[DType, ...] = (DType.I64,) * len(targets)
             case Pointwise(expr):
-                env = TypeEnv({**self.env().tensors, d.name: d.targets[0].dtype})
+                env = self.env({d.name: d.targets[0].dtype})
                 try:
                     found = settle(natural(self.pointwise(d, expr), env), None)
                 except UserError:

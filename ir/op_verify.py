@@ -21,6 +21,8 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+
 from .dtypes import DType
 from .errors import NOWHERE, Location, TypeMismatch, VerifyError
 from .expr import Call, Const, Coord, Expr, Param, Read, Ref, Var, const, walk
@@ -30,7 +32,7 @@ from .op import Axis, Compact, Definition, Monoid, Op, Pointwise, Reduction, Sor
 from .op_bounds import gather_checks
 from .op_build import MAX_RANK, check_name
 from .recurrence import sweep_direction
-from .typing import TypeEnv, elaborate, place
+from .typing import Open, TypeEnv, elaborate, place
 
 
 def verify(op: Op) -> None:
@@ -44,6 +46,7 @@ class _Verifier:
         self.op = op
         self.symbols = {s.name for s in op.symbols}
         self.tensors: dict[str, Tensor] = {}
+        self.dtypes: dict[str, DType | Open] = {}
         self.monoids: dict[str, Monoid] = {}
         self.names: dict[str, str] = {}
 
@@ -55,6 +58,7 @@ class _Verifier:
             self.new(tensor.name, "an input", tensor.location)
             self.shape(tensor)
             self.tensors[tensor.name] = tensor
+            self.dtypes[tensor.name] = tensor.dtype
         for d in op.definitions:
             for target in d.targets:
                 self.new(target.name, "a target", target.location)
@@ -64,6 +68,7 @@ class _Verifier:
         for d in op.definitions:
             self.definition(d)
             self.tensors.update({t.name: t for t in d.targets})
+            self.dtypes.update({t.name: t.dtype for t in d.targets})
         self.outputs()
         for stream in op.streams:
             self.stream(stream)
@@ -149,17 +154,17 @@ class _Verifier:
                     raise VerifyError(f"{type(node).__name__} does not belong into an op's definition", d.location)
 
     def readable(self, tensor: str, rank: int, location: Location, d: Definition) -> None:
-        known = {**self.tensors, **{t.name: t for t in d.targets}}
-        if tensor not in known:
+        known = next((t for t in d.targets if t.name == tensor), None) or self.tensors.get(tensor)
+        if known is None:
             late = tensor in self.names
             raise VerifyError(
                 f"`{tensor}` is read before its definition" if late else f"unknown tensor `{tensor}`",
                 location,
                 "move its definition up" if late else "",
             )
-        if len(known[tensor].shape) != rank:
+        if len(known.shape) != rank:
             raise VerifyError(
-                f"`{tensor}` has {len(known[tensor].shape)} dimension(s), read with {rank}",
+                f"`{tensor}` has {len(known.shape)} dimension(s), read with {rank}",
                 location,
                 "give one index per dimension",
             )
@@ -167,8 +172,8 @@ class _Verifier:
     # 3: types ------------------------------------------------------------------------------------------------------
 
     def env(self, d: Definition | None = None) -> TypeEnv:
-        own = {t.name: t.dtype for t in d.targets} if d is not None else {}
-        return TypeEnv({**{n: t.dtype for n, t in self.tensors.items()}, **own})
+        own: dict[str, DType | Open] = {t.name: t.dtype for t in d.targets} if d is not None else {}
+        return TypeEnv(ChainMap(own, self.dtypes))
 
     def typed(self, expr: Expr, want: DType | None, env: TypeEnv) -> DType:
         """The type of an expression that is elaborated already, and is `want` where given."""
