@@ -14,6 +14,7 @@ _RANK = {Elem.I1: 0, Elem.I32: 1, Elem.I64: 2, Elem.F32: 3, Elem.F64: 4}
 _FLOAT_COMPARE = {Fn.EQ: "oeq", Fn.NE: "une", Fn.LT: "olt", Fn.LE: "ole", Fn.GT: "ogt", Fn.GE: "oge"}
 _INT_COMPARE = {Fn.EQ: "eq", Fn.NE: "ne", Fn.LT: "slt", Fn.LE: "sle", Fn.GT: "sgt", Fn.GE: "sge"}
 _FOLD = {Fn.ADD: lambda a, b: a + b, Fn.SUB: lambda a, b: a - b, Fn.MUL: lambda a, b: a * b}
+_OF_BOOLS = {Fn.ADD: "or", Fn.MAX: "or", Fn.MUL: "and", Fn.MIN: "and"}
 _UNARY_INTRINSIC = {
     Fn.SQRT: "sqrt",
     Fn.FLOOR: "floor",
@@ -48,7 +49,9 @@ def convert(code: Code, value: Value, elem: Elem) -> Value:
     if value.constant is not None:
         if elem is Elem.I1:
             return literal(value.constant != 0, elem)
-        if elem.is_float or not value.elem.is_float or math.isfinite(value.constant):
+        if elem.is_float or not value.elem.is_float:
+            return literal(value.constant, elem)
+        if value.weak and math.isfinite(value.constant) and value.constant == int(value.constant):
             return literal(value.constant, elem)
     n = value.lanes
     kind = type_name(elem, n)
@@ -171,16 +174,17 @@ def _float_extremum(code: Code, fn: Fn, a: Value, b: Value) -> Value:
     if a.text.startswith(("0x", "splat (")) and "7FF8" not in a.text:
         first = code.op(f"fcmp {order} {a.typed}, {b.text}", Elem.I1, a.lanes)
         return code.op(f"select {first.typed}, {a.typed}, {b.typed}", a.elem, a.lanes)
-    first = code.op(f"fcmp {order} {a.typed}, {b.text}", Elem.I1, a.lanes)
-    best = code.op(f"select {first.typed}, {a.typed}, {b.typed}", a.elem, a.lanes)
-    nan = code.op(f"fcmp uno {a.typed}, {a.text}", Elem.I1, a.lanes)
-    return code.op(f"select {nan.typed}, {a.typed}, {best.typed}", a.elem, a.lanes)
+    # LLVM tests the first operand for NaN: the newer one, since `a` is mostly an accumulator that others wait for.
+    name = f"llvm.{'maximum' if fn is Fn.MAX else 'minimum'}.{mangled(a.elem, a.lanes)}"
+    return code.call(name, [b, a], a.elem, a.lanes, "nsz ")
 
 
 def _int_binary(code: Code, fn: Fn, a: Value, b: Value) -> Value:
     n = a.lanes
-    if fn in _FOLD and a.constant is not None and b.constant is not None:
+    if fn in _FOLD and a.constant is not None and b.constant is not None and a.elem is not Elem.I1:
         return literal(int(_FOLD[fn](a.constant, b.constant)), a.elem, a.weak and b.weak)
+    if a.elem is Elem.I1 and fn in _OF_BOOLS:
+        return code.op(f"{_OF_BOOLS[fn]} {a.typed}, {b.text}", a.elem, n)
     match fn:
         case Fn.ADD | Fn.SUB if b.constant == 0:
             return a
@@ -194,8 +198,6 @@ def _int_binary(code: Code, fn: Fn, a: Value, b: Value) -> Value:
             return code.op(f"{fn.value} {a.typed}, {b.text}", a.elem, n)
         case Fn.AND | Fn.OR:
             return code.op(f"{fn.value} {a.typed}, {b.text}", a.elem, n)
-        case Fn.MAX | Fn.MIN if a.elem is Elem.I1:
-            return code.op(f"{'or' if fn is Fn.MAX else 'and'} {a.typed}, {b.text}", a.elem, n)
         case Fn.MAX | Fn.MIN:
             return code.call(f"llvm.s{fn.value}.{mangled(a.elem, n)}", [a, b], a.elem, n)
         case Fn.FLOORDIV | Fn.MOD:

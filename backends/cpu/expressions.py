@@ -105,22 +105,21 @@ def _lane_mask(ctx: Context, fn: Fn, a: Expr, b: Expr, spot: Spot, memo: Memo) -
     c = left.coefficients[-1] - right.coefficients[-1]
     if c not in (1, -1):
         return None
-    code = ctx.code
-    # c*lane + l REL r with lane = start + k   <=>   k REL' c*(r - l) - start
+    code, extent = ctx.code, spot.shape[-1]
+    # c*lane + l REL r   <=>   lane REL' c*(r - l); one bound serves all pieces of a row
     low, high = _rest(ctx, left, spot, memo), _rest(ctx, right, spot, memo)
     if low is None or high is None:
         return None
     bound = arith.binary(code, Fn.SUB, high, low) if c == 1 else arith.binary(code, Fn.SUB, low, high)
-    bound = arith.binary(code, Fn.SUB, bound, index(spot.start))
     if c == -1:
         fn = {Fn.LT: Fn.GT, Fn.LE: Fn.GE, Fn.GT: Fn.LT, Fn.GE: Fn.LE}.get(fn, fn)
     if bound.constant is None:
-        bound = arith.binary(code, Fn.MIN, bound, index(spot.width + 1))
+        bound = arith.binary(code, Fn.MIN, bound, index(extent + 1))
         bound = arith.binary(code, Fn.MAX, bound, index(-2))
     else:
-        bound = index(max(-2, min(spot.width + 1, int(bound.constant))))
+        bound = index(max(-2, min(extent + 1, int(bound.constant))))
     small = code.splat(arith.convert(code, bound, Elem.I32), spot.width)
-    return arith.compare(code, fn, vector_literal(list(range(spot.width)), Elem.I32), small)
+    return arith.compare(code, fn, vector_literal([spot.start + k for k in range(spot.width)], Elem.I32), small)
 
 
 def _rest(ctx: Context, part: Split, spot: Spot, memo: Memo) -> Value | None:
