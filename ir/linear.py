@@ -1,114 +1,167 @@
 """Proof that a system of linear integer inequalities has no solution.
 
 Fourier-Motzkin elimination with integer tightening (Schrijver, Theory of Linear and Integer Programming, 12.2; the
-tightening is Chvatal-Gomory's rounding of a single row, as in Pugh's Omega test). Sound, not complete: `True` means
-that no integers satisfy the system, `False` that none of this was proved within the budget.
+tightening is Chvatal-Gomory's rounding of a single row, as in Pugh's Omega test) and Imbert's rule: after k
+eliminations a row made of more than k + 1 original rows is redundant. Sound, not complete: `True` means that no
+integers satisfy the system, `False` that this was not proved within the budget.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import gcd
 
 from .affine import Affine
 
-MAX_ROWS = 400  # systems that grow beyond are given up
+MAX_ROWS = 300  # systems that grow beyond are given up
+MAX_WORK = 6000  # combinations of two rows in one proof
 MAX_COEFFICIENT = 1 << 80
 
-Row = tuple[tuple[tuple[str, int], ...], int]  # sum(coefficient * name) + constant >= 0
+
+@dataclass(slots=True)
+class _Row:
+    """sum(terms) + constant >= 0; `origin` is the set of original rows it is made of, as bits."""
+
+    terms: dict[str, int]
+    constant: int
+    origin: int
+
+    def tighten(self) -> None:
+        divisor = gcd(*self.terms.values())
+        if divisor > 1:
+            self.terms = {n: c // divisor for n, c in self.terms.items()}
+            self.constant //= divisor
 
 
 def infeasible(at_least_zero: Iterable[Affine], zero: Iterable[Affine] = ()) -> bool:
     """Whether no integers make every form of `at_least_zero` >= 0 and every form of `zero` equal to 0."""
-    rows, found = _equations(at_least_zero)
-    equations = [*zero, *found]
+    forms, found = _equations(at_least_zero)
+    rows = [_Row(dict(f.terms), f.constant, 1 << k) for k, f in enumerate(forms)]
+    equations = [_Row(dict(f.terms), f.constant, 0) for f in [*zero, *found]]
     while equations:
-        form = equations.pop()
-        divisor = gcd(*(c for _, c in form.terms))
-        if divisor == 0 or form.constant % divisor:
-            if form.constant:
+        equation = equations.pop()
+        divisor = gcd(*equation.terms.values())
+        if not divisor or equation.constant % divisor:
+            if equation.constant:
                 return True
             continue
-        unit = next(((n, c) for n, c in reversed(form.terms) if abs(c) == divisor), None)
-        if unit is None:
-            rows += [form, form * -1]
+        equation.tighten()
+        name = next((n for n in sorted(equation.terms, reverse=True) if abs(equation.terms[n]) == 1), None)
+        if name is None:
+            for sign in (1, -1):
+                terms = {n: c * sign for n, c in equation.terms.items()}
+                rows.append(_Row(terms, equation.constant * sign, 1 << len(rows)))
             continue
-        name, factor = unit
-        scaled = Affine(tuple((n, c // divisor) for n, c in form.terms), form.constant // divisor)
-        solution = scaled.drop({name}) * (-1 if factor > 0 else 1)
-        rows = [_put(r, name, solution) for r in rows]
-        equations = [_put(e, name, solution) for e in equations]
+        for row in rows + equations:
+            factor = row.terms.get(name, 0)
+            if factor:
+                _add_scaled(row, equation, -factor * equation.terms[name])
     return _eliminate(rows)
 
 
 def _equations(forms: Iterable[Affine]) -> tuple[list[Affine], list[Affine]]:
     """Pairs f >= 0, -f >= 0 as the equations they are, which elimination handles exactly."""
-    rows = list(dict.fromkeys(forms))
-    known = set(rows)
-    pairs = [r for r in rows if r.terms and r * -1 in known]
-    return [r for r in rows if r * -1 not in known or not r.terms], [r for r in pairs if r.terms[0][1] > 0]
+    rows = dict.fromkeys(forms)
+    pairs = [r for r in rows if r.terms and Affine(tuple((n, -c) for n, c in r.terms), -r.constant) in rows]
+    paired = set(pairs)
+    return [r for r in rows if r not in paired], [r for r in pairs if r.terms[0][1] > 0]
 
 
-def _put(form: Affine, name: str, value: Affine) -> Affine:
-    factor = form.coefficients.get(name, 0)
-    return form.drop({name}) + value * factor if factor else form
+def _add_scaled(row: _Row, other: _Row, factor: int) -> None:
+    terms = row.terms
+    for name, value in other.terms.items():
+        total = terms.get(name, 0) + value * factor
+        if total:
+            terms[name] = total
+        else:
+            terms.pop(name, None)
+    row.constant += other.constant * factor
 
 
-def _eliminate(forms: list[Affine]) -> bool:
-    rows: dict[tuple[tuple[str, int], ...], int] = {}
-    if any(not _add(rows, form) for form in forms):
-        return True
-    while rows:
+class _System:
+    """Rows without duplicates: of equal left sides the tightest. `contradiction` is set once two rows exclude."""
+
+    def __init__(self) -> None:
+        self.rows: dict[frozenset[tuple[str, int]], _Row] = {}
+        self.contradiction = False
+
+    def add(self, row: _Row) -> None:
+        if not row.terms:
+            self.contradiction = self.contradiction or row.constant < 0
+            return
+        row.tighten()
+        key = frozenset(row.terms.items())
+        known = self.rows.get(key)
+        if known is not None and known.constant <= row.constant:
+            return
+        self.rows[key] = row
+        opposite = self.rows.get(frozenset((n, -c) for n, c in key))
+        if opposite is not None and opposite.constant + row.constant < 0:
+            self.contradiction = True
+
+
+def _eliminate(start: list[_Row]) -> bool:
+    system = _System()
+    for row in start:
+        system.add(row)
+    work = eliminated = 0
+    while system.rows and not system.contradiction:
+        rows = list(system.rows.values())
         if len(rows) > MAX_ROWS:
             return False
-        above: dict[str, int] = {}
-        below: dict[str, int] = {}
-        coarse: tuple[set[str], set[str]] = (set(), set())
-        for terms in rows:
-            for name, factor in terms:
-                side = below if factor > 0 else above  # a positive coefficient bounds the variable from below
-                side[name] = side.get(name, 0) + 1
-                if abs(factor) != 1:
-                    coarse[factor > 0].add(name)
-        # A variable whose bounds on one side all have coefficient 1 is eliminated exactly; the others wait, so that
-        # rounding has tightened what they meet.
-        cost: dict[str, tuple[bool, int]] = {}
-        for n in {**above, **below}:
-            low, high = below.get(n, 0), above.get(n, 0)
-            cost[n] = (n in coarse[0] and n in coarse[1], low * high - low - high)
-        name = min(sorted(cost), key=cost.__getitem__)
-        lower: list[tuple[int, Affine]] = []
-        upper: list[tuple[int, Affine]] = []
-        rest: dict[tuple[tuple[str, int], ...], int] = {}
-        for terms, constant in rows.items():
-            factor = dict(terms).get(name, 0)
+        name = _cheapest(rows)
+        system = _System()
+        lower: list[_Row] = []
+        upper: list[_Row] = []
+        for row in rows:
+            factor = row.terms.get(name, 0)
             if factor > 0:
-                lower.append((factor, Affine(terms, constant)))
+                lower.append(row)
             elif factor < 0:
-                upper.append((-factor, Affine(terms, constant)))
+                upper.append(row)
             else:
-                rest[terms] = constant
-        if len(lower) * len(upper) > 4 * MAX_ROWS:
+                system.add(row)
+        if lower and upper:
+            eliminated += 1
+        work += len(lower) * len(upper)
+        if work > MAX_WORK:
             return False
-        rows = rest
-        for a, lower_row in lower:
-            for b, upper_row in upper:
+        for low in lower:
+            for high in upper:
+                origin = low.origin | high.origin
+                if origin.bit_count() > eliminated + 1:
+                    continue
+                a, b = low.terms[name], -high.terms[name]
                 if a > MAX_COEFFICIENT or b > MAX_COEFFICIENT:
                     return False
                 common = gcd(a, b)
-                if not _add(rows, lower_row * (b // common) + upper_row * (a // common)):
+                terms = {n: c * (b // common) for n, c in low.terms.items()}
+                merged = _Row(terms, low.constant * (b // common), origin)
+                _add_scaled(merged, high, a // common)
+                system.add(merged)
+                if system.contradiction:
                     return True
-    return False
+    return system.contradiction
 
 
-def _add(rows: dict[tuple[tuple[str, int], ...], int], form: Affine) -> bool:
-    """Add a row, tightened; False where it contradicts itself or its opposite."""
-    if not form.terms:
-        return form.constant >= 0
-    divisor = gcd(*(c for _, c in form.terms))
-    terms = tuple((n, c // divisor) for n, c in form.terms)
-    constant = form.constant // divisor
-    if constant < rows.get(terms, constant + 1):
-        rows[terms] = constant
-    opposite = rows.get(tuple((n, -c) for n, c in terms))
-    return opposite is None or opposite + rows[terms] >= 0
+def _cheapest(rows: list[_Row]) -> str:
+    """The variable to eliminate next: one whose bounds on one side all have coefficient 1, if any, is eliminated
+    exactly, so the others wait until rounding has tightened what they meet; then the one that makes fewest rows."""
+    below: dict[str, int] = {}
+    above: dict[str, int] = {}
+    coarse: tuple[set[str], set[str]] = (set(), set())
+    for row in rows:
+        for name, factor in row.terms.items():
+            side = below if factor > 0 else above  # a positive coefficient bounds the variable from below
+            side[name] = side.get(name, 0) + 1
+            if factor not in (1, -1):
+                coarse[factor > 0].add(name)
+    best: tuple[bool, int, str] | None = None
+    for name in {**above, **below}:
+        low, high = below.get(name, 0), above.get(name, 0)
+        cost = (name in coarse[0] and name in coarse[1], low * high - low - high, name)
+        if best is None or cost < best:
+            best = cost
+    assert best is not None
+    return best[2]

@@ -46,12 +46,13 @@ class Domain:
 
     def with_range(self, name: str, lo: Bound, hi: Bound) -> Domain:
         """`lo <= name <= hi`."""
-        here = Call(Fn.AND, (_compare(Fn.LE, _expr(lo), _leaf(name)), _compare(Fn.LE, _leaf(name), _expr(hi))))
-        return self.with_condition(here)
+        return self.with_condition(_compare(Fn.LE, _expr(lo), _leaf(name))).with_condition(
+            _compare(Fn.LE, _leaf(name), _expr(hi))
+        )
 
     def with_loop(self, name: str, lo: Expr, hi: Expr, step: int) -> Domain:
         """`name` is one of lo, lo + step, ... below hi."""
-        out = self.with_range(name, lo, Call(Fn.SUB, (hi, const(1))))
+        out = self.with_condition(_compare(Fn.LE, lo, _leaf(name))).with_condition(_compare(Fn.LT, _leaf(name), hi))
         if step > 1:
             reader = _Reader(out)
             start = reader.form(lo)
@@ -295,6 +296,8 @@ class _Reader:
                 yes = Call(Fn.AND, (c, a if holds else Call(Fn.NOT, (a,))))
                 no = Call(Fn.AND, (Call(Fn.NOT, (c,)), b if holds else Call(Fn.NOT, (b,))))
                 return self.condition(Call(Fn.OR, (yes, no)), True)
+            case Call(Fn.LT | Fn.LE | Fn.GT | Fn.GE as fn, (a, b)) if (split := _split(fn, a, b)) is not None:
+                return self.condition(split, holds)
             case Call(fn, (a, b)) if fn in COMPARISONS:
                 x, y = self.form(a), self.form(b)
                 if x is None or y is None:
@@ -305,6 +308,18 @@ class _Reader:
     @staticmethod
     def limit(alternatives: Alternatives, otherwise: Alternatives) -> Alternatives:
         return alternatives if len(alternatives) <= MAX_ALTERNATIVES else otherwise
+
+
+def _split(fn: Fn, a: Expr, b: Expr) -> Expr | None:
+    """`x < min(a, b)` as `x < a and x < b`, and so on: no made-up name and no case where a conjunction will do."""
+    for side, other, left in ((a, b, True), (b, a, False)):
+        match side:
+            case Call(Fn.MIN | Fn.MAX as extreme, (p, q)):
+                small = (fn in (Fn.LT, Fn.LE)) == left  # is this the side that has to be the smaller one
+                both = Fn.AND if (extreme is Fn.MAX) == small else Fn.OR
+                one, two = ((p, other), (q, other)) if left else ((other, p), (other, q))
+                return Call(both, (Call(fn, one), Call(fn, two)))
+    return None
 
 
 _OPPOSITE = {Fn.EQ: Fn.NE, Fn.NE: Fn.EQ, Fn.LT: Fn.GE, Fn.GE: Fn.LT, Fn.GT: Fn.LE, Fn.LE: Fn.GT}
