@@ -28,6 +28,7 @@ from weft.ir.gir import (
     walk,
 )
 from weft.ir.gir_interp import interpret
+from weft.ir.gir_verify import verify
 from weft.ir.op import Symbol
 
 F32 = DType.F32
@@ -162,7 +163,7 @@ class _Maker:
                 out.append(Store(self.at(name), shape, self.value(1), self.guard()))
             out.append(Store(self.at(name), shape, value, self.guard()))
             if rng.random() < 0.3 and name in outputs[:1]:  # read back what was just stored
-                out.append(Load(self.new("f", shape), shape, self.at(name), self.guard(), f32(0)))
+                out.append(Load(self.new("g", shape), shape, self.at(name), self.guard(), f32(0)))
         del self.tiles[mark:]
         return tuple(out)
 
@@ -225,6 +226,7 @@ def count(program: Program, kind: type[Stmt]) -> int:
 
 
 def assert_same_result(sample: Sample, after: Program) -> None:
+    verify(after)
     before, now = sample.run(), sample.run(after)
     assert before.keys() == now.keys()
     for name, array in before.items():

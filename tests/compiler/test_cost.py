@@ -173,7 +173,7 @@ def test_flops_and_transcendentals_are_counted() -> None:
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_random_programs(seed: int) -> None:
     """Deterministic; no resource counts below zero; a larger cache never adds dram bytes; guards add none."""
     sample = random_program(seed)

@@ -11,7 +11,7 @@ from weft.ir.op import Symbol
 
 
 @given(st.integers(0, 10**6), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_results_stay_the_same(seed: int, guards: bool) -> None:
     sample = random_program(seed)
     program = Guards().run(sample.program) if guards else sample.program
