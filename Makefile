@@ -28,7 +28,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV) || $(PYTHON) -m venv --clear --without-pip $(VENV)
 	@if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip install --quiet --editable '.[dev]'; \
 	else $(PYTHON) -m pip --python $(BIN)/python install --quiet --editable '.[dev]'; fi
-	@mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/weft
+	@mkdir -p $(VENV)/src && ln -sfn '$(CURDIR)' $(VENV)/src/weft
 	@touch $@
 
 # The libraries that benchmarks compare against are large; without them the rows have no peers.
@@ -49,7 +49,7 @@ bench: $(PEERS)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	cd $(VENV)/src && ../bin/mypy --strict --config-file ../../pyproject.toml $(addprefix -p weft.,ir ops backends compiler autotune settings)
+	cd $(VENV)/src && '$(abspath $(BIN))/mypy' --strict --config-file '$(CURDIR)/pyproject.toml' $(addprefix -p weft.,ir ops backends compiler autotune settings)
 
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py $(FUZZ_ARGS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from ... import settings
 from ...ir.errors import TargetError
 
 FLAGS = (
@@ -22,7 +22,7 @@ TIME_LIMIT = 300  # seconds
 def compiler() -> list[str]:
     """The compiler's command, from WEFT_CC or `cc`. Raises TargetError where there is none."""
     try:
-        command = shlex.split(os.environ.get("WEFT_CC", "cc"))
+        command = shlex.split(settings.current().cc)
     except ValueError as error:
         raise TargetError(f"WEFT_CC is not a command: {error}", remedy="WEFT_CC=gcc, for example") from None
     if not command or shutil.which(command[0]) is None:
