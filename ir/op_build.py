@@ -7,21 +7,19 @@ directions, streams) is `op_verify.py`'s.
 
 from __future__ import annotations
 
-import difflib
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .dtypes import DType
 from .errors import Location, TypeMismatch, UserError, VerifyError
-from .expr import Coord, Expr, Param, Read, Var, const, reads, variables, walk
-from .expr_text import MAX_DEPTH, depth, is_reserved
+from .expr import Expr, Read, Var, const, reads, variables, walk
+from .expr_text import MAX_DEPTH, depth
 from .extents import infer_extent, same_extent
-from .inline import MAX_NODES, inline_call
 from .monoids import BUILTIN, BY_INDEX, builtin, instantiate
 from .op import Axis, Compact, Definition, Monoid, Op, Pointwise, Reduction, Sort, Symbol, Tensor
+from .op_names import MAX_RANK, Names, Scope
 from .surface import (
-    FnCall,
     ReduceExpr,
     SurfaceAxis,
     SurfaceCompact,
@@ -30,9 +28,8 @@ from .surface import (
     SurfaceOp,
     SurfaceSort,
 )
-from .typing import Open, Type, TypeEnv, elaborate, natural, place, settle
+from .typing import Open, Type, TypeEnv, elaborate, natural, settle
 
-MAX_RANK = 12
 MAX_DEFINITIONS = 2_000
 
 
@@ -41,60 +38,36 @@ def build_op(surface: SurfaceOp, fns: Mapping[str, SurfaceFn], monoids: Mapping[
     return _Builder(surface, fns, monoids).build()
 
 
-def check_name(name: str, location: Location, what: str) -> None:
-    """Refuse words that already mean something in expressions."""
-    if is_reserved(name) or name in BUILTIN:
-        raise VerifyError(f"`{name}` cannot name {what}: it is a reserved word", location, f"use `{name}_` instead")
-
-
-@dataclass
-class _Scope:
-    """Axes that can be named: free ones, then those of the enclosing reductions."""
-
-    axes: dict[str, Axis | None]
-    own: tuple[str, ...]  # targets of the definition being built
-
-    def inner(self, names: tuple[str, ...]) -> _Scope:
-        return _Scope({**self.axes, **dict.fromkeys(names)}, self.own)
-
-
-class _Builder:
+class _Builder(Names):
     def __init__(self, surface: SurfaceOp, fns: Mapping[str, SurfaceFn], monoids: Mapping[str, Monoid]) -> None:
-        self.surface = surface
-        self.fns = fns
-        self.monoids = monoids
+        super().__init__(surface, fns, monoids)
         self.instances: dict[str, Monoid] = {}
-        self.symbols: dict[str, Symbol] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self.dtypes: dict[str, DType | Open] = {}
         self.definitions: list[Definition] = []
         self.declared: dict[str, Tensor] = {}
-        self.later = {t for d in surface.definitions for t in d.targets}
         self.facts: tuple[Expr, ...] = ()
         self.lifted = 0
-        self.nodes = 0
 
     # the head of an op ---------------------------------------------------------------------------------------------
 
     def build(self) -> Op:
         s = self.surface
         for symbol in s.symbols:
-            self._add_symbol(symbol)
+            self.add_symbol(symbol)
         for tensor in s.inputs:
             for extent in tensor.shape:
                 for node in walk(extent):
                     if isinstance(node, Var) and node.name not in self.symbols:
-                        self._add_symbol(Symbol(node.name, None, node.location))
+                        self.add_symbol(Symbol(node.name, None, node.location))
         for tensor in s.inputs:
-            self._check_new(tensor.name, tensor.location, "an input")
-            self.tensors[tensor.name] = self._declare(tensor)
+            self.check_new(tensor.name, tensor.location, "an input")
+            self.tensors[tensor.name] = self.declare(tensor)
             self.dtypes[tensor.name] = tensor.dtype
         for tensor in s.outputs:
-            self._check_new(tensor.name, tensor.location, "an output")
+            self.check_new(tensor.name, tensor.location, "an output")
             if tensor.name in self.declared:
                 raise VerifyError(f"two outputs are called `{tensor.name}`", tensor.location)
-            self.declared[tensor.name] = self._declare(tensor)
-        self.facts = tuple(elaborate(self._index(f), TypeEnv(), DType.BOOL, exact=True)[0] for f in s.facts)
+            self.declared[tensor.name] = self.declare(tensor)
+        self.facts = tuple(elaborate(self.closed(f), TypeEnv(), DType.BOOL, exact=True)[0] for f in s.facts)
         for definition in s.definitions:
             self._define(definition)
         for tensor in s.outputs:
@@ -111,40 +84,6 @@ class _Builder:
         )
         return Op(s.name, symbols, inputs, outputs, tuple(self.definitions), self.facts, streams, s.location)
 
-    def _add_symbol(self, symbol: Symbol) -> None:
-        check_name(symbol.name, symbol.location, "a symbol")
-        if symbol.name in self.symbols:
-            raise VerifyError(f"two symbols are called `{symbol.name}`", symbol.location, "remove one")
-        self.symbols[symbol.name] = symbol
-
-    def _check_new(self, name: str, location: Location, what: str) -> None:
-        check_name(name, location, what)
-        if name in self.symbols or name in self.tensors:
-            kind = "a symbol" if name in self.symbols else "a tensor"
-            raise VerifyError(f"`{name}` is already {kind}", location, "use another name")
-
-    def _declare(self, tensor: Tensor) -> Tensor:
-        if len(tensor.shape) > MAX_RANK:
-            raise VerifyError(
-                f"`{tensor.name}` has {len(tensor.shape)} dimensions, at most {MAX_RANK}", tensor.location
-            )
-        return replace(tensor, shape=tuple(self._extent(e, tensor.location) for e in tensor.shape))
-
-    def _extent(self, expr: Expr, location: Location) -> Expr:
-        return elaborate(self._index(expr), TypeEnv(), DType.I64, exact=True)[0]
-
-    def _index(self, expr: Expr) -> Expr:
-        """An expression over symbols alone."""
-        for node in walk(expr):
-            if isinstance(node, Var) and node.name not in self.symbols:
-                remedy = self._hint(node.name, list(self.symbols)) or "declare it: `op name<SYMBOL>(...)`"
-                raise VerifyError(f"unknown symbol `{node.name}`", node.location, remedy)
-            if isinstance(node, Read | Param | Coord | ReduceExpr | FnCall):
-                raise VerifyError(
-                    "only symbols and integers may stand here", place(expr), "name the extent by a symbol"
-                )
-        return expr
-
     def _repair(self, expr: Expr | None) -> Expr | None:
         if expr is None:
             return None
@@ -155,7 +94,7 @@ class _Builder:
 
     def _define(self, d: SurfaceDefinition) -> None:
         for name in d.targets:
-            self._check_new(name, d.location, "a target")
+            self.check_new(name, d.location, "a target")
         if len(set(d.targets)) != len(d.targets):
             raise VerifyError("a target is named twice", d.location, "give each its own name")
         if len(d.axes) > MAX_RANK:
@@ -163,22 +102,22 @@ class _Builder:
         if len({a.name for a in d.axes}) != len(d.axes):
             raise VerifyError("two free axes have the same name", d.location, "rename one: the diagonal is `x[i, i]`")
         self.lifted = self.nodes = 0
-        scope = _Scope({}, d.targets)
+        scope = Scope({}, d.targets)
         for axis in d.axes:
-            self._check_axis(axis, scope)
+            self.check_axis(axis, scope)
             if axis.lo is not None:
                 raise VerifyError(f"the free axis `{axis.name}` starts at 0", axis.location, "give its extent alone")
             scope.axes[axis.name] = None
         body = d.body
         match body:
             case SurfaceCompact(axis, guard):
-                self._inner_axis(axis, scope)
-                whole: tuple[Expr, ...] = (self._resolve(guard, scope.inner((axis.name,))),)
+                self.check_axis(axis, scope)
+                whole: tuple[Expr, ...] = (self.resolve(guard, scope.inner((axis.name,))),)
             case SurfaceSort(axis, key):
-                self._inner_axis(axis, scope)
-                whole = (self._resolve(key, scope.inner((axis.name,))),)
+                self.check_axis(axis, scope)
+                whole = (self.resolve(key, scope.inner((axis.name,))),)
             case Expr():
-                whole = (self._resolve(body, scope),)
+                whole = (self.resolve(body, scope),)
         if max(depth(e) for e in whole) > MAX_DEPTH:
             raise VerifyError("the definition is too deep after inlining", d.location, "split it into several")
         for position, axis in enumerate(d.axes):
@@ -200,7 +139,7 @@ class _Builder:
         free: tuple[Axis, ...],
         surface_axis: SurfaceAxis,
         expr: Expr,
-        scope: _Scope,
+        scope: Scope,
         descending: bool | None = None,
     ) -> None:
         """`compact` (where `descending` is None) and the sorts."""
@@ -229,7 +168,7 @@ class _Builder:
             second = Tensor(d.targets[1], dtypes[1], shape, d.location)
             self._emit(Definition((first, second), free, Compact(axis, guard), d.location), d)
 
-    def _value_body(self, d: SurfaceDefinition, free: tuple[Axis, ...], expr: Expr, scope: _Scope) -> None:
+    def _value_body(self, d: SurfaceDefinition, free: tuple[Axis, ...], expr: Expr, scope: Scope) -> None:
         if isinstance(expr, ReduceExpr):
             self._no_self_read(d, (expr,))
             self._reduction(d, free, expr, scope, d.dtypes)
@@ -266,7 +205,7 @@ class _Builder:
             raise TypeMismatch(f"{dtype} is stored in `{name}` of type {own}", location, f"cast it: `{own}(...)`")
 
     def _reduction(
-        self, d: SurfaceDefinition, free: tuple[Axis, ...], r: ReduceExpr, scope: _Scope, given: tuple[DType, ...]
+        self, d: SurfaceDefinition, free: tuple[Axis, ...], r: ReduceExpr, scope: Scope, given: tuple[DType, ...]
     ) -> None:
         axes, inner = self._reduction_axes(r, scope)
         args = tuple(self._lift(a, inner, d) for a in r.args)
@@ -282,7 +221,7 @@ class _Builder:
             args = (Var(axes[0].name, axes[0].location), args[0])
             if len(targets) == 1:
                 targets = (targets[0], f"{targets[0]}$v")
-                self._check_new(targets[1], d.location, "a target")
+                self.check_new(targets[1], d.location, "a target")
         monoid, args = self._monoid(r, args, self._want(d, given))
         if len(monoid.components) != len(targets):
             raise VerifyError(
@@ -326,7 +265,7 @@ class _Builder:
         else:
             generic = self.monoids.get(r.monoid)
             if generic is None:
-                remedy = self._hint(r.monoid, [*BUILTIN, *self.monoids])
+                remedy = self.hint(r.monoid, [*BUILTIN, *self.monoids])
                 raise VerifyError(f"unknown monoid `{r.monoid}`", r.location, remedy)
             if len(args) != len(generic.components):
                 raise VerifyError(
@@ -411,110 +350,12 @@ class _Builder:
                         "a recurrence is pointwise: move the reduction into its own definition",
                     )
 
-    # names ---------------------------------------------------------------------------------------------------------
-
-    def _resolve(self, expr: Expr, scope: _Scope) -> Expr:
-        """Names bound, functions inlined, ranks checked; nested reductions stay where they are."""
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise VerifyError("the definition is too large after inlining", place(expr), "split it into several")
-        match expr:
-            case Var(name, location):
-                return self._resolve_name(name, location, scope)
-            case FnCall(name, args, location):
-                return self._inline(name, tuple(self._resolve(a, scope) for a in args), location)
-            case Read(tensor, index, location=location):
-                self._check_read(tensor, len(index), location, scope)
-            case ReduceExpr():
-                return self._resolve_reduction(expr, scope)
-            case Param(name):
-                raise VerifyError(f"`{name}` means nothing here", place(expr), "members stand in monoids and repairs")
-            case Coord():
-                raise VerifyError(
-                    "`@` means nothing here", place(expr), "tile coordinates belong to scheduled programs"
-                )
-        children = expr.children
-        return expr.with_children(tuple(self._resolve(c, scope) for c in children)) if children else expr
-
-    def _resolve_name(self, name: str, location: Location, scope: _Scope) -> Expr:
-        if name in scope.axes or name in self.symbols:
-            return Var(name, location)
-        if name in self.tensors:
-            self._check_read(name, 0, location, scope)
-            return Read(name, (), location=location)
-        known = [*scope.axes, *self.symbols, *self.tensors, *self.fns]
-        if name in self.later:
-            self._unknown_tensor(name, location, scope)
-        raise VerifyError(
-            f"unknown name `{name}`", location, self._hint(name, known) or "is an axis missing at the left?"
-        )
-
-    def _check_read(self, tensor: str, rank: int, location: Location, scope: _Scope) -> None:
-        if tensor in scope.own:
-            return
-        found = self.tensors.get(tensor)
-        if found is None:
-            self._unknown_tensor(tensor, location, scope)
-        elif len(found.shape) != rank:
-            raise VerifyError(
-                f"`{tensor}` has {len(found.shape)} dimension(s), read with {rank}",
-                location,
-                "give one index per dimension",
-            )
-
-    def _unknown_tensor(self, name: str, location: Location, scope: _Scope) -> None:
-        if name in self.later:
-            raise VerifyError(f"`{name}` is read before its definition", location, "move its definition up")
-        if name in scope.axes or name in self.symbols:
-            raise VerifyError(f"`{name}` has no elements: it is an integer", location, "write it without brackets")
-        raise VerifyError(f"unknown tensor `{name}`", location, self._hint(name, list(self.tensors)))
-
-    @staticmethod
-    def _hint(name: str, known: list[str]) -> str:
-        close = difflib.get_close_matches(name[:60], [k for k in known if len(k) < 60], 1)
-        return f"did you mean `{close[0]}`?" if close else ""
-
-    def _inline(self, name: str, args: tuple[Expr, ...], location: Location) -> Expr:
-        out = inline_call(name, args, location, self.fns)
-        self.nodes += sum(1 for _ in walk(out))
-        if self.nodes > MAX_NODES:
-            raise VerifyError("the definition is too large after inlining", location, "split it into several")
-        return out
-
-    def _resolve_reduction(self, r: ReduceExpr, scope: _Scope) -> ReduceExpr:
-        axes = []
-        names: list[str] = []
-        for axis in r.axes:
-            inner = scope.inner(tuple(names))
-            self._check_axis(axis, inner)
-            lo = self._resolve(axis.lo, inner) if axis.lo is not None else None
-            hi = self._resolve(axis.hi, inner) if axis.hi is not None else None
-            axes.append(replace(axis, lo=lo, hi=hi))
-            names.append(axis.name)
-        if not names:
-            raise VerifyError("a reduction needs an axis", r.location, f"write `{r.monoid}[j] ...`")
-        inner = scope.inner(tuple(names))
-        args = tuple(self._resolve(a, inner) for a in r.args)
-        guard = self._resolve(r.guard, inner) if r.guard is not None else None
-        return replace(r, axes=tuple(axes), args=args, guard=guard)
-
-    def _check_axis(self, axis: SurfaceAxis, scope: _Scope) -> None:
-        check_name(axis.name, axis.location, "an axis")
-        if axis.name in scope.axes:
-            raise VerifyError(f"the axis `{axis.name}` is already in use here", axis.location, "rename it")
-        if axis.name in self.symbols or axis.name in self.tensors or axis.name in self.later:
-            kind = "a symbol" if axis.name in self.symbols else "a tensor"
-            raise VerifyError(f"the axis `{axis.name}` has the name of {kind}", axis.location, "rename it")
-
-    def _inner_axis(self, axis: SurfaceAxis, scope: _Scope) -> None:
-        self._check_axis(axis, scope)
-
     # extents -------------------------------------------------------------------------------------------------------
 
     def _free_extent(self, d: SurfaceDefinition, position: int, axis: SurfaceAxis, whole: tuple[Expr, ...]) -> Expr:
         output = next((self.declared[t] for t in d.targets if t in self.declared), None)
         if axis.hi is not None:
-            return self._extent(axis.hi, axis.location)
+            return self.extent(axis.hi, axis.location)
         if output is not None and position < len(output.shape):
             return output.shape[position]
         return self._inferred(axis, whole)
@@ -522,7 +363,7 @@ class _Builder:
     def _inferred(self, axis: SurfaceAxis, exprs: tuple[Expr, ...]) -> Expr:
         return infer_extent(axis.name, exprs, self.tensors, self.facts, axis.location)
 
-    def _reduction_axis(self, axis: SurfaceAxis, exprs: tuple[Expr, ...], scope: _Scope) -> Axis:
+    def _reduction_axis(self, axis: SurfaceAxis, exprs: tuple[Expr, ...], scope: Scope) -> Axis:
         lo = axis.lo if axis.lo is not None else const(0)
         if axis.hi is None:
             hi = self._inferred(axis, exprs)
@@ -534,7 +375,7 @@ class _Builder:
         """A bound, elaborated where no reduction inside it has still to be lifted."""
         return expr if any(isinstance(n, ReduceExpr) for n in walk(expr)) else self._bound(expr)
 
-    def _reduction_axes(self, r: ReduceExpr, scope: _Scope) -> tuple[tuple[Axis, ...], _Scope]:
+    def _reduction_axes(self, r: ReduceExpr, scope: Scope) -> tuple[tuple[Axis, ...], Scope]:
         inner = scope.inner(())
         out = []
         exprs = r.args + ((r.guard,) if r.guard is not None else ())
@@ -546,7 +387,7 @@ class _Builder:
 
     # lifting -------------------------------------------------------------------------------------------------------
 
-    def _lift(self, expr: Expr, scope: _Scope, d: SurfaceDefinition) -> Expr:
+    def _lift(self, expr: Expr, scope: Scope, d: SurfaceDefinition) -> Expr:
         """The expression with every reduction inside it replaced by a read of its own definition."""
         if isinstance(expr, ReduceExpr):
             return self._lift_one(expr, scope, d)
@@ -555,7 +396,7 @@ class _Builder:
             return expr
         return expr.with_children(tuple(self._lift(c, scope, d) for c in children))
 
-    def _lift_one(self, r: ReduceExpr, scope: _Scope, d: SurfaceDefinition) -> Expr:
+    def _lift_one(self, r: ReduceExpr, scope: Scope, d: SurfaceDefinition) -> Expr:
         self._no_self_read(d, (r,))
         inner_names = {a.name for n in walk(r) if isinstance(n, ReduceExpr) for a in n.axes}
         used = {n.name for n in walk(r) if isinstance(n, Var)} - inner_names
@@ -576,9 +417,9 @@ class _Builder:
             free.append(replace(axis, lo=const(0)))
         self.lifted += 1
         name = f"{d.targets[0]}${self.lifted}"
-        self._check_new(name, r.location, "a target")
+        self.check_new(name, r.location, "a target")
         lifted = SurfaceDefinition((name,), (), r, (), r.location)
-        inner = _Scope({a.name: a for a in free}, (name,))
+        inner = Scope({a.name: a for a in free}, (name,))
         keep, self.lifted = self.lifted, 0
         self._reduction(lifted, tuple(free), r, inner, ())
         self.lifted = keep

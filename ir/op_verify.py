@@ -30,7 +30,7 @@ from .expr_text import MAX_DEPTH, depth
 from .monoids import BUILTIN, builtin, parameters
 from .op import Axis, Compact, Definition, Monoid, Op, Pointwise, Reduction, Sort, Stream, Tensor
 from .op_bounds import gather_checks
-from .op_build import MAX_RANK, check_name
+from .op_names import MAX_RANK, check_name
 from .recurrence import sweep_direction
 from .typing import Open, TypeEnv, elaborate, place
 

@@ -29,7 +29,8 @@ from .expr import Const, Expr
 from .lexer import Kind, TokenStream, attach_source
 from .monoids import BUILTIN
 from .op import Monoid, Op, Symbol, Tensor
-from .op_build import build_op, check_name
+from .op_build import build_op
+from .op_names import check_name
 from .op_syntax import FileParser, make_fn, make_monoid
 from .python_expr import DTYPES, PythonExpr, elements
 from .surface import FnCall, SurfaceAxis, SurfaceCompact, SurfaceDefinition, SurfaceFn, SurfaceOp
