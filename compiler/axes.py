@@ -72,21 +72,21 @@ def unify_axes(op: Op) -> Op:
         if ranges[a] == ranges[b]:
             classes.union(a, b)
 
-    for through_inputs in (False, True):
+    for between_readers in (False, True):
         for number, definition in enumerate(op.definitions):
             for read in definition.reads:
                 source = producer.get(read.tensor)
-                if source == number or (source is None) != through_inputs:
+                if source == number:
                     continue
                 for dim, index in enumerate(read.index):
                     if not isinstance(index, Var) or (number, index.name) not in classes.parent:
                         continue
                     key = (number, index.name)
-                    if source is None:
+                    if between_readers:
                         for other in seen.setdefault((read.tensor, dim), []):
                             same(key, other)
                         seen[(read.tensor, dim)].append(key)
-                    elif dim < len(op.definitions[source].axes):
+                    elif source is not None and dim < len(op.definitions[source].axes):
                         same(key, (source, op.definitions[source].axes[dim].name))
     taken = set(op.tensors) | {s.name for s in op.symbols}
     names: dict[AxisKey, str] = {}

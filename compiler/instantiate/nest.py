@@ -65,8 +65,8 @@ class NestWriter:
         self.position: dict[str, Expr] = {}  # axis -> expression of its value, coordinates included
         self.start: dict[str, Expr] = {}  # axis -> first value in the register tile
         self.values: dict[str, Ref] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.dtypes: dict[str, DType] = {}
+        self.shapes: dict[str, tuple[int, ...]] = dict.fromkeys(kernel.scalars, ())
+        self.dtypes: dict[str, DType] = dict(kernel.scalars)
         self.location: Location = NOWHERE
         self.guard: Expr | None = None
         self.nest = nest

@@ -99,6 +99,7 @@ class KernelWriter:
         self.buffer_names: dict[str, str] = {}
         self.old_names: dict[str, str] = {}
         self.scopes = [_Scope()]
+        self.scalars: dict[str, DType] = {}  # rank-0 tiles that bound loops
         self.components = {c.target: c for s in op.streams for c in s.components}
 
     def write(self) -> list[Stmt]:
@@ -144,15 +145,19 @@ class KernelWriter:
         axis = self.axes[tile.axis]
         outer = self.scopes[-1]
         reducing = [d for d in inside if tile.axis in {a.name for a in reduction_axes(d)}]
-        bounds = Range(axis.lo, axis.hi, axis.hi)
+        reader = NestWriter(self, Nest((), None, ()), outer.ranges)
+        first, last = reader.bound(axis.lo), reader.bound(axis.hi)
+        out += reader.levels[0].body
+        self.scalars |= reader.dtypes
+        bounds = Range(first, last, last)
         if reducing and not any(self._escapes(d, tile.axis, path) for d in inside):
             bounds = self.restrict(bounds, tile.axis, reducing, self.box())
         var = self.names.fresh(f"{tile.axis}_t" if tile.size > 1 else tile.axis)
         start: Expr = Var(var)
         stop = add(start, const(tile.size))
-        extent = as_int(axis.hi)
-        exact = extent is not None and as_int(axis.lo) == 0 and extent % tile.size == 0
-        inner = Range(start, stop if exact or tile.size == 1 else minimum(stop, bounds.hi), axis.hi, tile.size)
+        extent = as_int(last)
+        exact = extent is not None and as_int(first) == 0 and extent % tile.size == 0
+        inner = Range(start, stop if exact or tile.size == 1 else minimum(stop, bounds.hi), last, tile.size)
         self.scopes.append(
             _Scope({**outer.ranges, tile.axis: inner}, dict(outer.packs), {**outer.tiles, tile.axis: start})
         )
@@ -237,7 +242,9 @@ class KernelWriter:
         """A nest over the definition's free axes with the register tile of the nest that computes it."""
         owner = self._owner(definition.name)
         sizes = {t.axis: t.size for t in owner.loops}
-        loops = [AxisTile(a.name, sizes.get(a.name, 1)) for a in definition.axes]
+        ranges = self.scopes[-1].ranges
+        held = {axis for axis, bounds in ranges.items() if bounds.span == 1}
+        loops = [AxisTile(a.name, sizes.get(a.name, 1)) for a in definition.axes if a.name not in held]
         loops.sort(key=lambda t: t.axis == owner.lanes)
         return Nest(tuple(loops), owner.lanes, (Map(definition.name),))
 

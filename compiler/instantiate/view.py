@@ -26,6 +26,7 @@ class Source:
 
 class KernelView(Protocol):
     facts: tuple[Expr, ...]
+    scalars: dict[str, DType]
 
     def fresh(self, hint: str) -> str: ...
     def definition(self, name: str) -> Definition: ...

@@ -17,6 +17,7 @@ from .facts import (
     extents,
     is_contraction,
     is_plain,
+    is_ragged,
     is_special,
     stride,
 )
@@ -217,6 +218,8 @@ class KernelPlanner:
         for read in definition.reads:
             producer = self.op.definition_of(read.tensor)
             if producer is not None and producer.name in self.group:
+                continue
+            if is_ragged(definition):
                 continue
             others = [r for d in self.definitions for r in d.reads if r.tensor == read.tensor]
             if len(others) != 1 or not is_plain(read) or stride(read, lanes) is Stride.INVARIANT:
