@@ -12,26 +12,18 @@ from dataclasses import dataclass
 from ..ir.dtypes import DType
 from ..ir.errors import InternalError, VerifyError
 from ..ir.expr import COMPARISONS, LOGICAL, Call, Cast, Const, Coord, Expr, Fn, Ref, Var
-from .c_helpers import Helpers
+from .c_apply import INFIX, Applier
 from .c_index import Poly, is_bounded, poly
 from .c_types import SCALAR, literal, vector
 from .c_values import (
-    AND,
     ATOM,
-    BITAND,
-    BITOR,
     EQUALITY,
-    OR,
     RELATION,
     SUM,
-    TERM,
-    TERNARY,
     UNARY,
-    Converter,
     Value,
 )
 
-_INFIX = {Fn.ADD: ("+", SUM), Fn.SUB: ("-", SUM), Fn.MUL: ("*", TERM), Fn.DIV: ("/", TERM)}
 _RELATION = {
     Fn.EQ: ("==", EQUALITY),
     Fn.NE: ("!=", EQUALITY),
@@ -88,12 +80,8 @@ class Scope:
         return out
 
 
-class ExprPrinter:
+class ExprPrinter(Applier):
     """Prints expressions in a scope."""
-
-    def __init__(self, helpers: Helpers, word: int) -> None:
-        self.helpers = helpers
-        self.convert = Converter(helpers, word)
 
     # ---- types
 
@@ -240,7 +228,7 @@ class ExprPrinter:
                     raise VerifyError(f"'{name}' has no value here", expr.location, "declare it as a symbol or a loop")
                 return Value(scope.integers[name], DType.I64)
             case Call(Fn.ADD | Fn.SUB | Fn.MUL as fn, (a, b)):
-                symbol, level = _INFIX[fn]
+                symbol, level = INFIX[fn]
                 left, right = self._plain(a, at, scope), self._plain(b, at, scope)
                 return Value(f"{left.at(level)} {symbol} {right.at(level + 1)}", DType.I64, 1, level)
             case Call(Fn.NEG, (a,)):
@@ -253,11 +241,11 @@ class ExprPrinter:
 
     def _call(self, fn: Fn, args: tuple[Expr, ...], at: At, scope: Scope, want: DType | None) -> Value:
         if fn in LOGICAL:
-            return self._logical(fn, [self.convert.cast(self.value(a, at, scope), DType.BOOL) for a in args])
+            return self.logical(fn, [self.convert.cast(self.value(a, at, scope), DType.BOOL) for a in args])
         if fn is Fn.SELECT:
             condition = self.convert.cast(self.value(args[0], at, scope), DType.BOOL)
             yes, no = self._operands(args[1:], at, scope, want)
-            return self._select(condition, yes, no)
+            return self.select(condition, yes, no)
         if fn in COMPARISONS:
             return self._compare(fn, args, at, scope)
         values = self._operands(args, at, scope, want)
@@ -287,104 +275,6 @@ class ExprPrinter:
             a, b = (self.convert.splat(v, lanes) if v.dtype is DType.I64 else v for v in values)
         text = f"{a.at(level + 1)} {symbol} {b.at(level + 1)}"
         return Value(text, DType.BOOL, lanes, level, a.dtype.bytes if lanes > 1 else 0)
-
-    def _logical(self, fn: Fn, values: list[Value]) -> Value:
-        lanes = max(v.lanes for v in values)
-        if lanes == 1:
-            if fn is Fn.NOT:
-                return Value(f"!{values[0].at(ATOM)}", DType.BOOL, 1, UNARY)
-            symbol, level = ("&&", AND) if fn is Fn.AND else ("||", OR)
-            # GCC warns about && inside || without parentheses, so both bind as tightly as a comparison's operands
-            texts = [v.text if v.precedence > OR and v.precedence != AND else f"({v.text})" for v in values]
-            return Value(f" {symbol} ".join(texts), DType.BOOL, 1, level)
-        width = next((v.mask for v in values if v.lanes > 1), self.convert.word)
-        masks = [self.convert.mask(v, width, lanes) for v in values]
-        if fn is Fn.NOT:
-            return Value(f"~{masks[0].at(ATOM)}", DType.BOOL, lanes, UNARY, width)
-        symbol, level = ("&", BITAND) if fn is Fn.AND else ("|", BITOR)
-        return Value(f" {symbol} ".join(m.at(UNARY) for m in masks), DType.BOOL, lanes, level, width)
-
-    def _select(self, condition: Value, yes: Value, no: Value) -> Value:
-        lanes = max(condition.lanes, yes.lanes, no.lanes)
-        if lanes > 1:
-            yes, no = self.convert.canonical(yes, lanes), self.convert.canonical(no, lanes)
-        if condition.lanes == 1:
-            text = f"{condition.at(OR)} ? {yes.at(OR)} : {no.at(OR)}"
-            return Value(text, yes.dtype, lanes, TERNARY, yes.mask)
-        width = yes.mask or yes.dtype.bytes
-        mask = self.convert.mask(condition, width, lanes)
-        name = self.helpers.use(f"{vector(yes.element, lanes)}_select")
-        return Value(f"{name}({mask.text}, {yes.text}, {no.text})", yes.dtype, lanes, ATOM, yes.mask)
-
-    def apply(self, fn: Fn, values: list[Value]) -> Value:
-        """`fn` of values of one type (scalars broadcast)."""
-        dtype = values[0].dtype
-        lanes = max(v.lanes for v in values)
-        if dtype is DType.BOOL:
-            if fn in (Fn.MAX, Fn.ADD, Fn.OR, Fn.MIN, Fn.MUL, Fn.AND):
-                return self._logical(Fn.OR if fn in (Fn.MAX, Fn.ADD, Fn.OR) else Fn.AND, values)
-            dtype = DType.I32
-            values = [self.convert.cast(v, dtype) for v in values]
-        if dtype.is_float and fn in _INFIX:
-            symbol, level = _INFIX[fn]
-            return Value(f"{values[0].at(level)} {symbol} {values[1].at(level + 1)}", dtype, lanes, level)
-        if fn is Fn.DIV:
-            fn = Fn.FLOORDIV
-        if fn is Fn.FMA and dtype.is_int:
-            return self.apply(Fn.ADD, [self.apply(Fn.MUL, values[:2]), values[2]])
-        if fn is Fn.NEG and dtype.is_float:
-            return Value(f"-{values[0].at(ATOM)}", dtype, lanes, UNARY)
-        if fn is Fn.ISNAN:
-            if dtype.is_int:
-                return self._const(False, DType.BOOL)
-            if lanes == 1:
-                return Value(f"{self.helpers.use(f'weft_isnan_{dtype}')}({values[0].text})", DType.BOOL)
-            text = values[0].at(RELATION)
-            return Value(f"{text} != {text}", DType.BOOL, lanes, EQUALITY, dtype.bytes)
-        if fn in (Fn.FLOAT_BITS, Fn.BITS_FLOAT):
-            return self._bits(fn, values[0])
-        if lanes > 1 and dtype.is_int and fn in (Fn.FLOORDIV, Fn.MOD) and values[1].lanes == 1:
-            divisor = int(values[1].text) if values[1].text.isdecimal() else 0
-            if divisor > 0 and divisor & (divisor - 1) == 0:
-                symbol, by = (">>", divisor.bit_length() - 1) if fn is Fn.FLOORDIV else ("&", divisor - 1)
-                return Value(f"{values[0].at(ATOM)} {symbol} {by}", dtype, lanes, BITOR)
-        if dtype.is_int and fn not in (Fn.ADD, Fn.SUB, Fn.MUL, Fn.NEG, Fn.ABS, Fn.MAX, Fn.MIN, Fn.FLOORDIV, Fn.MOD):
-            if fn in (Fn.FLOOR, Fn.CEIL, Fn.ROUND):
-                return values[0]
-            return self.apply(fn, [self.convert.cast(v, DType.F64) for v in values])
-        if lanes > 1:
-            if fn is Fn.RSQRT and self.helpers.libm:
-                root = self.apply(Fn.SQRT, values)
-                return Value(f"{literal(1, dtype)} / {root.text}", dtype, lanes, TERM)
-            name = self.helpers.use(f"{vector(dtype.value, lanes)}_{fn}")
-            return Value(f"{name}({', '.join(self.convert.splat(v, lanes).text for v in values)})", dtype, lanes)
-        return Value(f"{self._scalar_function(fn, dtype)}({', '.join(v.text for v in values)})", dtype)
-
-    def _bits(self, fn: Fn, value: Value) -> Value:
-        """The bits of a float as an integer, and back."""
-        wide = value.dtype.bytes == 8
-        if fn is Fn.FLOAT_BITS:
-            target = DType.I64 if wide else DType.I32
-            call = f"weft_bits_from_{value.dtype}"
-        else:
-            target = DType.F64 if wide else DType.F32
-            call = f"weft_{target}_from_bits"
-        if value.lanes > 1:
-            return Value(
-                f"({self.convert.vector_type(target, value.lanes)}){value.at(ATOM)}", target, value.lanes, UNARY
-            )
-        text = f"{self.helpers.use(call)}({'' if fn is Fn.FLOAT_BITS else f'(u{SCALAR[value.dtype]})'}{value.at(ATOM)})"
-        return Value(f"({SCALAR[target]}){text}" if fn is Fn.FLOAT_BITS else text, target, 1, UNARY)
-
-    def _scalar_function(self, fn: Fn, dtype: DType) -> str:
-        suffix = "f" if dtype is DType.F32 else ""
-        if fn in (Fn.FMA, Fn.SQRT, Fn.FLOOR, Fn.CEIL):
-            return f"{fn}{suffix}"
-        if fn is Fn.ROUND:
-            return "rint" + suffix
-        if fn is Fn.ABS and dtype.is_float:
-            return "fabs" + suffix
-        return self.helpers.use(f"weft_{fn}_{dtype}")
 
 
 def _is_float(expr: Expr) -> bool:

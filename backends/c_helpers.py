@@ -37,7 +37,11 @@ class Helpers:
     def text(self) -> str:
         types = [t for t in self.texts.values() if t.startswith("typedef")]
         rest = [t for t in self.texts.values() if not t.startswith("typedef")]
-        return "\n".join(types) + ("\n\n" if types and rest else "\n") + "\n".join(rest)
+        out = "\n".join(types) + "\n" if types else ""
+        for k, text in enumerate(rest):
+            apart = "\n" in text or (k > 0 and "\n" in rest[k - 1]) or (k == 0 and types)
+            out += ("\n" if apart else "") + text + "\n"
+        return out
 
 
 def generate(name: str, libm: bool) -> Generated:
@@ -324,7 +328,7 @@ _FIXED: dict[str, Generated] = {
             "int64_t",
             "weft_padded",
             "int64_t count, int64_t size",
-            "return count > INT64_MAX / 128 / size ? INT64_MAX / 128 : (count * size + 63) / 64 * 64;",
+            "return count > (INT64_MAX >> 20) / size ? INT64_MAX >> 20 : (count * size + 63) / 64 * 64;",
         ),
     ),
     "weft_allocate": (

@@ -83,14 +83,11 @@ class Poly:
         """The same as an expression, positive terms first, the constant last."""
         out: Expr | None = None
         for monomial, value in sorted(self.terms, key=lambda t: (t[0] == (), t[1] < 0)):
-            term: Expr | None = None
             size = abs(value)
+            term: Expr | None = const(size) if size != 1 or not monomial else None
             for factor in monomial:
                 term = factor if term is None else Call(Fn.MUL, (term, factor))
-            if term is None:
-                term = const(size)
-            elif size != 1:
-                term = Call(Fn.MUL, (term, const(size)))
+            assert term is not None
             if out is None:
                 if value < 0:
                     term = const(value) if not monomial else Call(Fn.NEG, (term,))

@@ -7,8 +7,9 @@ from ..ir.expr import Const, Var
 from ..ir.gir import Access, Move
 from .c_expr import At, Scope
 from .c_index import Poly, offset, poly, uses_coord
-from .c_tiles import Buffer, TilePrinter
-from .c_values import SUM
+from .c_tile_base import Buffer
+from .c_tiles import TilePrinter
+from .c_values import ATOM, SUM
 from .c_writer import Writer
 
 
@@ -33,12 +34,19 @@ def print_move(s: Move, tiles: TilePrinter, scope: Scope, w: Writer) -> None:
     if run:
         length = tiles.printer.poly(poly(s.shape[last]), At(), scope)
         start = At((*at.coords[:last], Const(0)))
-        with w.block(f"if ({length.text} > 0)"):
-            places = [tiles.flat(p, start, scope).at(SUM) for p in (to, at_source)]
-            w.line(
-                f"memcpy({target.name} + {places[0]}, {source.name} + {places[1]}, "
-                f"(size_t)({length.text}) * {target.dtype.bytes});"
+        places = [
+            b.name + ("" if x == "0" else f" + {x}")
+            for b, x in (
+                (target, tiles.flat(to, start, scope).at(SUM)),
+                (source, tiles.flat(at_source, start, scope).at(SUM)),
             )
+        ]
+        if not length.text.isdecimal():
+            w.line(f"if ({length.text} > 0)")
+            w.depth += 1
+        size = f"(size_t){length.at(ATOM)} * {target.dtype.bytes}"
+        w.line(f"memcpy({places[0]}, {places[1]}, {size});")
+        w.depth -= 0 if length.text.isdecimal() else 1
     else:
         _element(s, tiles, (target, to), (source, at_source), at, scope, w)
     for _ in axes:

@@ -18,7 +18,7 @@ and and_eq bitand bitor compl not not_eq or or_eq xor xor_eq catch class const_c
 friend mutable namespace new noexcept operator private protected public reinterpret_cast static_cast template this throw
 try typeid typename using virtual wchar_t char16_t char32_t decltype linux unix i386 main NULL NAN INFINITY EOF
 complex imaginary I errno stdin stdout stderr assert offsetof environ half uint uchar ushort ulong lane threads failed
-scratch buffers symbols bits warpSize threadIdx blockIdx blockDim gridDim"""
+scratch own error buffers symbols bits warpSize threadIdx blockIdx blockDim gridDim"""
 
 # Functions of the C library: a public name of ours must not collide with them, nor a local hide one that is called.
 _LIBRARY = """abort abs acos acosh aligned_alloc alloca asctime asin asinh atan atan2 atanh atexit atof atoi atol atoll
@@ -50,7 +50,9 @@ _PATTERNS = re.compile(
     | U?INT.* | (SIZE|PTRDIFF|WCHAR|WINT|SIG|RAND|EXIT|MB|FP|M|HUGE|MATH)_.*
     | (FLT|DBL|LDBL|CHAR|SCHAR|UCHAR|SHRT|USHRT|LONG)_.*
     | (U?LONG|U?LLONG|HUGE_VAL|LLONG|BUFSIZ|FILE).* | math_errhandling | W[A-Z]+ | P_[A-Z]+ | (BIG|LITTLE|PDP|BYTE)_.*
-    | FD_.* | NFDBITS | (X_TLOSS|DOMAIN|SING|OVERFLOW|UNDERFLOW|PLOSS|TLOSS) | (le|be|hto)\w*\d\d\w*
+    | FD_.* | S?NANF?.* | NANL | MAXFLOAT
+    | is(zero|canonical|subnormal|eqsig|signaling) | strn?dupa | NFDBITS
+    | (X_TLOSS|DOMAIN|SING|OVERFLOW|UNDERFLOW|PLOSS|TLOSS) | (le|be|hto)\w*\d\d\w*
     )""",
     re.VERBOSE,
 )

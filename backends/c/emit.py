@@ -5,9 +5,10 @@ from __future__ import annotations
 from ...ir import gir
 from ...ir.expr_text import print_expr
 from ..c_expr import At, ExprPrinter, Scope
-from ..c_family import Function, Unit, is_written, make_function, parameter, print_function
+from ..c_family import print_function
 from ..c_index import poly
 from ..c_types import STORAGE
+from ..c_unit import Function, Unit, is_written, make_function, parameter, signature
 from ..machine import Machine
 from ..target import Emitted
 
@@ -57,12 +58,12 @@ def emit_c(program: gir.Program, machine: Machine, libm: bool = False) -> Emitte
     return Emitted(files=files, main=main, header=header, notes={"function": unit.name, "call": unit.suffixed("call")})
 
 
-def signature(unit: Unit, name: str, threads: bool, restrict: bool) -> str:
+def public(unit: Unit, name: str, threads: bool, restrict: bool) -> str:
     tensors = [t for t in unit.program.tensors if t.role is not gir.Role.TEMP]
     parts = [parameter(unit, t, is_written(t), restrict) for t in tensors]
     parts += [f"int64_t {unit.c(s.name)}" for s in unit.program.symbols]
     parts += ["int threads"] if threads else []
-    return f"int {name}({', '.join(parts) or 'void'})"
+    return signature("int", name, parts)
 
 
 def call_signature(unit: Unit) -> str:
@@ -74,12 +75,14 @@ def _entry(unit: Unit, functions: list[Function]) -> str:
     run = unit.suffixed("run")
     tensors = [parameter(unit, t, is_written(t), True) for t in program.tensors]
     parameters = [*tensors, *(f"int64_t {unit.c(s.name)}" for s in program.symbols), "int threads"]
-    lines = ["// All kernels, one after another.", f"static int {run}({', '.join(parameters)})", "{"]
-    lines += [
-        f"    (void){unit.c(n)};" for n in [*(t.name for t in program.tensors), *(s.name for s in program.symbols)]
-    ]
+    lines = ["// All kernels, one after another.", signature("static int", run, parameters), "{"]
+    passed = {x.name for f in functions for x in f.tensors} | {s for f in functions for s in f.symbols}
+    given = [*(t.name for t in program.tensors), *(s.name for s in program.symbols)]
+    lines += [f"    (void){unit.c(n)};" for n in given if n not in passed]
     lines += ["#ifdef _OPENMP", "    if (threads < 1)", "        threads = omp_get_max_threads();", "#else"]
-    lines += ["    threads = 1;", "#endif", "    (void)threads;", "    int error = 0;"]
+    lines += ["    threads = 1;", "#endif"]
+    lines += [] if any(f.parallel for f in functions) else ["    (void)threads;"]
+    lines += ["    int error = 0;"]
     for f in functions:
         args = [unit.c(t.name) for t in f.tensors] + [unit.c(s) for s in f.symbols] + ["threads"] * f.parallel
         lines += ["    if (error == 0)", f"        error = {f.name}({', '.join(args)});"]
@@ -87,7 +90,9 @@ def _entry(unit: Unit, functions: list[Function]) -> str:
     lines += _public(unit, run)
     values = [f"({'' if is_written(t) else 'const '}{_c(t)} *)buffers[{k}]" for k, t in enumerate(program.tensors)]
     values += [f"symbols[{k}]" for k in range(len(program.symbols))] + ["threads"]
-    lines += ["", call_signature(unit), "{", "    (void)buffers;", "    (void)symbols;"]
+    lines += ["", call_signature(unit), "{"]
+    lines += [] if program.tensors else ["    (void)buffers;"]
+    lines += [] if program.symbols else ["    (void)symbols;"]
     lines += [f"    return {run}({', '.join(values)});", "}"]
     return "\n".join(lines)
 
@@ -100,7 +105,7 @@ def _public(unit: Unit, run: str) -> list[str]:
     program = unit.program
     temps = [t for t in program.tensors if t.role is gir.Role.TEMP]
     args = [unit.c(n) for n in [*(t.name for t in program.tensors), *(s.name for s in program.symbols)]]
-    lines = [signature(unit, unit.suffixed("threads"), True, True), "{"]
+    lines = [public(unit, unit.suffixed("threads"), True, True), "{"]
     if not temps:
         lines += [f"    return {run}({', '.join([*args, 'threads'])});", "}"]
     else:
@@ -115,7 +120,7 @@ def _public(unit: Unit, run: str) -> list[str]:
         lines += ["    return error;", "}"]
     given = [unit.c(t.name) for t in program.tensors if t.role is not gir.Role.TEMP]
     given += [unit.c(s.name) for s in program.symbols]
-    lines += ["", signature(unit, unit.name, False, True), "{"]
+    lines += ["", public(unit, unit.name, False, True), "{"]
     return [*lines, f"    return {unit.suffixed('threads')}({', '.join([*given, '0'])});", "}"]
 
 
@@ -135,9 +140,9 @@ def _header(unit: Unit) -> str:
         "// bf16 and f16 are passed as their 16 bits, bool as a byte of 0 or 1.",
         "// The result is 0, or 1 where memory ran out.",
     ]
-    lines += [signature(unit, unit.name, False, False) + ";", ""]
+    lines += [public(unit, unit.name, False, False) + ";", ""]
     lines += ["// The same with a number of threads (below 1: as many as OpenMP likes)."]
-    lines += [signature(unit, unit.suffixed("threads"), True, False) + ";", ""]
+    lines += [public(unit, unit.suffixed("threads"), True, False) + ";", ""]
     lines += [
         "// The same with all tensors in the order above, temporaries included, and the symbols in the order of the"
     ]

@@ -19,8 +19,8 @@ import numpy as np
 from ...ir import gir
 from ...ir.errors import TargetError
 from ...ir.gir_interp import bind_symbols, scalar
-from ..c_family import Unit
 from ..c_types import STORAGE
+from ..c_unit import Unit
 from ..machine import Machine
 from .emit import emit_c
 from .toolchain import run_compiler
