@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ..ir.dtypes import DType
 from ..ir.expr import Call, Const, Coord, Expr, Fn, Var, const, rewrite, walk
 from ..ir.gir import Branch, Load, Loop, LoopKind, Move, Stmt, Store, bodies
-from .gir_tools import Body, expressions, map_expressions, with_bodies
+from ..ir.gir_tools import Body, expressions, map_expressions, with_bodies
 from .index_math import Env, Linear, is_index, linear
 
 _ORDERED = {Fn.LT, Fn.LE, Fn.GT, Fn.GE}

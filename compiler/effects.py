@@ -12,7 +12,7 @@ from itertools import count
 from ..ir.expr import Call, Cast, Const, Expr, Fn, Param, Ref, rewrite
 from ..ir.gir import Alloc, Branch, Compute, Level, Load, Loop, Move, Reduce, Stmt, Store, Sync
 from ..ir.gir import walk as walk_stmts
-from .gir_tools import Body, tile_written
+from ..ir.gir_tools import Body, tile_written
 
 _IDEMPOTENT = frozenset({Fn.MAX, Fn.MIN, Fn.AND, Fn.OR})
 _ABSORBED = {Fn.ADD: 0, Fn.MUL: 1, Fn.MAX: -math.inf, Fn.MIN: math.inf}  # f(x, identity) = x

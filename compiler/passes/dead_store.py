@@ -22,7 +22,7 @@ from typing import ClassVar
 from ...ir.expr import refs
 from ...ir.gir import Alloc, Branch, Kernel, Loop, Program, Role, Stmt, Store, Sync, bodies
 from ...ir.gir import walk as walk_stmts
-from ..gir_tools import (
+from ...ir.gir_tools import (
     Body,
     buffer_read,
     buffer_written,

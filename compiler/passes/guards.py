@@ -32,9 +32,9 @@ from typing import ClassVar
 from ...ir.dtypes import DType
 from ...ir.expr import Call, Const, Expr, Fn, Var, const
 from ...ir.gir import Branch, Loop, LoopKind, Program, Stmt
+from ...ir.gir_tools import Body, introduced, map_kernels, mutable_tiles
 from ..comparisons import Atom, atoms_of, decide, substitute_atoms, threshold
 from ..effects import always_effective, without_effect
-from ..gir_tools import Body, introduced, map_kernels, mutable_tiles
 from ..index_math import Env, program_env
 
 

@@ -21,7 +21,7 @@ from typing import ClassVar
 from ...ir.expr import variables
 from ...ir.gir import Alloc, Branch, Compute, Kernel, Load, Loop, LoopKind, Program, Reduce, Stmt, Sync
 from ...ir.gir import walk as walk_stmts
-from ..gir_tools import (
+from ...ir.gir_tools import (
     Body,
     buffer_read,
     buffer_written,

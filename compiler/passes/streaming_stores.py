@@ -22,7 +22,7 @@ from typing import ClassVar
 from ...ir.expr import Coord, Expr, Var, as_int, const, substitute, variables
 from ...ir.gir import Loop, LoopKind, Move, Program, Role, Stmt, Store, Tensor
 from ...ir.gir import walk as walk_stmts
-from ..gir_tools import Body, buffer_read, buffer_written, coordinates, loops_around, map_kernels, map_statements
+from ...ir.gir_tools import Body, buffer_read, buffer_written, coordinates, loops_around, map_kernels, map_statements
 from ..index_math import Env, program_env
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ..ir.expr import Coord, Expr, refs, rewrite, substitute, variables, walk
-from ..ir.gir import (
+from .expr import Coord, Expr, refs, rewrite, substitute, variables, walk
+from .gir import (
     Access,
     Alloc,
     Branch,
@@ -22,7 +22,7 @@ from ..ir.gir import (
     Store,
     bodies,
 )
-from ..ir.gir import walk as walk_stmts
+from .gir import walk as walk_stmts
 
 Body = tuple[Stmt, ...]
 
@@ -161,7 +161,7 @@ def fresh(name: str, taken: set[str]) -> str:
 
 def rename_tile(stmt: Stmt, old: str, new: str) -> Stmt:
     """One statement (nested bodies included) with a tile renamed wherever it is read or written."""
-    from ..ir.expr import Ref
+    from .expr import Ref
 
     def rule(e: Expr) -> Expr:
         return rewrite(e, lambda n: Ref(new, n.location) if isinstance(n, Ref) and n.name == old else None)
