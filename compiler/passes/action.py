@@ -3,7 +3,7 @@
 A summand phi(x; r) of a reduction over one axis has the *action* T where T(r, r') * phi(x; r) = phi(x; r') for every x:
 a state accumulated against an old reference r is then repaired by one factor. `transfer` derives T from the shape of
 the expression (products, exponentials of shifts, powers, scales, selections) or, for anything else, as the quotient
-phi(x0; r') / phi(x0; r) at a fixed x0; `is_action` tests a candidate on random values and has the last word.
+phi(x0; r') / phi(x0; r) at a fixed x0; `is_action` (sampling.py) tests a candidate and has the last word.
 
 References are reads; in T they appear as `old.<tensor>` and `new.<tensor>`.
 """
@@ -11,38 +11,16 @@ References are reads; in T they appear as `old.<tensor>` and `new.<tensor>`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...ir.dtypes import DType
-from ...ir.expr import Call, Cast, Const, Expr, Fn, Param, Read, Var, rewrite, walk
-from ...ir.scalar_functions import Array, Value, evaluate
+from ...ir.expr import Call, Cast, Const, Expr, Fn, Param, Read, walk
+from .sampling import is_action
+from .summand import Summand, at
 
 ONE = Const(1.0)
 ZERO = Const(0.0)
-_SAMPLES = 96
-
-
-@dataclass(frozen=True)
-class Summand:
-    """An expression, the tensors it refers to, and the names of the axes that are summed over."""
-
-    expr: Expr
-    references: frozenset[str]
-    axes: frozenset[str]
-
-    def refers(self, e: Expr) -> bool:
-        return any(isinstance(n, Read) and n.tensor in self.references for n in walk(e))
-
-    def moves(self, e: Expr) -> bool:
-        """Whether `e` changes along the axes."""
-        return any(isinstance(n, Var) and n.name in self.axes for n in walk(e))
-
-
-def at(e: Expr, references: frozenset[str], when: str) -> Expr:
-    """`e` with its references taken at `when` ("old" or "new")."""
-    return rewrite(e, lambda n: Param(f"{when}.{n.tensor}") if isinstance(n, Read) and n.tensor in references else None)
 
 
 def transfer(s: Summand, types: Mapping[str, DType]) -> Expr | None:
@@ -149,92 +127,6 @@ def _quotients(s: Summand) -> tuple[Expr, ...]:
             frozen = freeze(s.expr)
             out.append(quotient(at(frozen, s.references, "new"), at(frozen, s.references, "old")))
     return tuple(out)
-
-
-def is_action(s: Summand, t: Expr, types: Mapping[str, DType], seed: int = 0) -> bool:
-    """Whether T(r, r') phi(x; r) = phi(x; r') and T(r', r'') T(r, r') = T(r, r'') on random values, in float64.
-
-    Values that are not finite, or so large or small that rounding decides, say nothing; enough others must agree.
-    """
-    rng = np.random.default_rng(seed)
-    phi, factor = _widen(s.expr), _widen(t)
-    agreeing = 0
-    for low, high in ((-2.0, 2.0), (0.25, 4.0), (-30.0, 30.0)):
-        leaves: dict[Expr, Value] = {}
-        points = [{name: rng.uniform(low, high, _SAMPLES) for name in sorted(s.references)} for _ in range(3)]
-
-        def value(
-            e: Expr,
-            old: dict[str, Array],
-            new: dict[str, Array],
-            leaves: dict[Expr, Value] = leaves,
-            low: float = low,
-            high: float = high,
-        ) -> Array:
-            def leaf(n: Expr) -> Value:
-                if isinstance(n, Param):
-                    when, _, name = n.name.partition(".")
-                    return (old if when == "old" else new)[name]
-                if isinstance(n, Read) and n.tensor in s.references:
-                    return old[n.tensor]
-                if n not in leaves:
-                    leaves[n] = _sample(n, types, rng, low, high)
-                return leaves[n]
-
-            return np.broadcast_to(np.asarray(evaluate(e, leaf), dtype=np.float64), (_SAMPLES,))
-
-        a, b, c = points
-        with np.errstate(all="ignore"):
-            pairs = (
-                (value(factor, a, b) * value(phi, a, a), value(phi, b, b)),
-                (value(factor, a, b) * value(factor, b, c), value(factor, a, c)),
-            )
-            for left, right in pairs:
-                usable = np.isfinite(left) & np.isfinite(right) & (np.abs(right) > 1e-60) & (np.abs(right) < 1e60)
-                usable &= np.abs(left) < 1e60
-                if not np.allclose(left[usable], right[usable], rtol=1e-7, atol=0.0):
-                    return False
-                agreeing += int(usable.sum())
-    return agreeing >= _SAMPLES
-
-
-def equal_on_samples(a: Expr, b: Expr, types: Mapping[str, DType], seed: int = 1) -> bool:
-    """Whether two expressions agree on random values of their leaves (symbols positive), in float64."""
-    rng = np.random.default_rng(seed)
-    leaves: dict[Expr, Value] = {}
-
-    def leaf(n: Expr) -> Value:
-        if n not in leaves:
-            leaves[n] = _sample(n, types, rng, -4.0, 4.0)
-        return leaves[n]
-
-    with np.errstate(all="ignore"):
-        left = np.broadcast_to(np.asarray(evaluate(_widen(a), leaf), dtype=np.float64), (_SAMPLES,))
-        right = np.broadcast_to(np.asarray(evaluate(_widen(b), leaf), dtype=np.float64), (_SAMPLES,))
-        usable = np.isfinite(left) & np.isfinite(right)
-        return bool(usable.sum() >= _SAMPLES // 2 and np.allclose(left[usable], right[usable], rtol=1e-6, atol=1e-12))
-
-
-def _widen(e: Expr) -> Expr:
-    """In float64 throughout: rounding to a narrower type is no part of the algebra."""
-
-    def rule(n: Expr) -> Expr | None:
-        if isinstance(n, Cast) and n.dtype.is_float:
-            return Cast(DType.F64, n.arg)
-        if isinstance(n, Const) and n.dtype is not None and n.dtype.is_float:
-            return Const(n.value)
-        return None
-
-    return rewrite(e, rule)
-
-
-def _sample(n: Expr, types: Mapping[str, DType], rng: np.random.Generator, low: float, high: float) -> Array:
-    dtype = types.get(n.tensor) if isinstance(n, Read) else DType.I64
-    if dtype is DType.BOOL:
-        return rng.integers(0, 2, _SAMPLES).astype(np.bool_)
-    if dtype is not None and dtype.is_int:
-        return rng.integers(1, 50, _SAMPLES).astype(dtype.arithmetic.numpy)
-    return rng.uniform(low, high, _SAMPLES)
 
 
 def _both(make: Callable[[Expr, Expr], Expr], a: Expr | None, b: Expr | None) -> Expr | None:

@@ -9,7 +9,7 @@ pass through zero), while a running maximum is, and keeps the range.
 from __future__ import annotations
 
 from ...ir.expr import Call, Cast, Const, Expr, Fn, Read, walk
-from .action import Summand
+from .summand import Summand
 
 PLACEHOLDER = "$sum"  # the tensor name that stands for the sum
 
@@ -52,6 +52,11 @@ def _split(s: Summand, sums: frozenset[str], e: Expr) -> tuple[Expr | None, list
                 if right is not None:
                     stay = Call(Fn.DIV, (Const(1.0) if left is None else left, right))
                 return stay, lo + ru, lu + ro
+        case Call(Fn.POW, (a, Const(float() as p) as power)) if p > 0 and p % 2 == 0:
+            left, lo, lu = _split(s, sums, a)
+            if lo or lu:
+                stay = Const(1.0) if left is None else Call(Fn.POW, (left, power))
+                return stay, [Call(Fn.POW, (f, power)) for f in lo], [Call(Fn.POW, (f, power)) for f in lu]
         case Call(Fn.NEG, (a,)):
             left, lo, lu = _split(s, sums, a)
             if lo or lu:

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from ...ir.affine import affine
 from ...ir.errors import ScheduleError
-from ...ir.expr import Call, Expr, Fn, Read, rewrite, walk
+from ...ir.expr import Call, Expr, Fn, Read, rewrite, variables, walk
 from ...ir.op import Compact, Definition, Op, Pointwise, Reduction, Sort
 from .compose import compose, size
 from .dce import surviving
@@ -35,6 +35,18 @@ MAX_DEPTH = 100  # stays well inside what the text form can be parsed back from
 def cost(expr: Expr) -> int:
     """Arithmetic of one evaluation, in additions (reads, constants and casts are free)."""
     return sum(_COST.get(e.fn, 1) for e in walk(expr) if isinstance(e, Call))
+
+
+def varying_cost(d: Definition) -> int:
+    """Arithmetic per element of a pointwise definition: what names no axis is computed once."""
+    names = {a.name for a in d.axes}
+
+    def of(e: Expr) -> int:
+        if not variables(e) & names:
+            return 0
+        return (_COST.get(e.fn, 1) if isinstance(e, Call) else 0) + sum(map(of, e.children))
+
+    return sum(map(of, d.expressions))
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class Inline:
             return True
         if any(isinstance(reader.body, Sort) or repeats(r, reader) for reader, r in sites):
             return False
+        work = varying_cost(d)
         return work <= (self.max_single if len(sites) == 1 else self.max_cost)
 
 

@@ -4,11 +4,12 @@
     l[i] = sum[j] exp(x[i, j] - m[i])                  stream[j] { m; l repair  l * exp(old.m - new.m) }
 
 A sum whose summand refers to earlier results over the same axis keeps its state relative to the results so far; when
-these change, the state is multiplied by T(old, new) (action.py derives and tests it; docs/rules.md, section 1). The
-repair keeps a state whose references did not change, and resets one whose maximum was still the identity: exp(-inf +
-inf) is never formed, and what a masked prefix left behind is dropped. Three rules make summands fit:
+these change, the state is multiplied by T(old, new), which action.py derives and sampling.py tests (docs/rules.md,
+section 1). The repair keeps a state whose references did not change, and resets one whose maximum was still the
+identity: exp(-inf + inf) is never formed, and what a masked prefix left behind is dropped. What makes summands fit:
 
   - pointwise definitions in between are inlined:  e = exp(x - m); l = sum e
+  - references are running maxima and minima, and no summand may overflow before they have come (`stays_bounded`)
   - a factor that does not move along the axis, and refers to a sum, leaves the sum:
         o = sum[j] e / l * v  -->  o$0 = sum[j] e * v; o = o$0 / l       (over nothing it stays the identity)
   - a square about the mean becomes one about the running mean, merged by counts (Chan, Golub, LeVeque 1983):
@@ -20,57 +21,46 @@ Reductions that refer to nothing join a stream that reads the same elements. Run
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...ir.dtypes import DType
-from ...ir.expr import Boundary, Call, Cast, Const, Expr, Fn, Read, Var, as_int, reads, rewrite, substitute, variables
+from ...ir.expr import Call, Cast, Const, Expr, Fn, Read, Var, as_int, reads, rewrite, variables
 from ...ir.monoids import builtin
-from ...ir.op import Axis, Component, Definition, Op, Pointwise, Reduction, Stream, Tensor
+from ...ir.op import Component, Definition, Op, Pointwise, Reduction, Stream, Tensor
 from ...ir.typing import TypeEnv, infer
-from .action import ONE, Summand, equal_on_samples, transfer
-from .compose import compose, same_integer
+from .action import ONE, transfer
+from .compose import compose
 from .elaborating import elaborated, elaborated_stream, state_types, tensor_types
 from .hoist import PLACEHOLDER, hoist
 from .inline import inlinable
-from .names import fresh, rename_axes, used_names
+from .names import fresh, used_names
 from .repair import chan_repair, factor_repair
+from .sampling import equal_on_samples, stays_bounded
+from .stream_group import Group, align
+from .summand import Summand
 
 
 @dataclass(frozen=True)
 class Streaming:
     """`independent`: let reductions that refer to nothing share a pass over what they read. `nested`: also stream
-    reductions over several axes, by their first one, the others inside each step."""
+    reductions over several axes, by their first one, the others inside each step. `most`: components of one stream,
+    whose states are all alive at once."""
 
     independent: bool = True
     nested: bool = False
+    most: int = 16
     name: ClassVar[str] = "streaming"
     form: ClassVar[str] = "op"
 
     def run(self, op: Op) -> Op:
-        return _Streams(op, self.independent, self.nested).run()
-
-
-@dataclass
-class _Group:
-    """A stream being built: definitions in dependence order, with common axis names, and what to put beside them."""
-
-    bound: tuple[Axis, ...]
-    guard: Expr | None
-    free: tuple[Axis, ...]
-    members: dict[str, Definition] = field(default_factory=dict)
-    components: list[Component] = field(default_factory=list)
-
-    @property
-    def bound_names(self) -> frozenset[str]:
-        return frozenset(a.name for a in self.bound)
+        return _Streams(op, self).run()
 
 
 class _Streams:
-    def __init__(self, op: Op, independent: bool, nested: bool) -> None:
+    def __init__(self, op: Op, options: Streaming) -> None:
         self.op = op
-        self.independent = independent
-        self.nested = nested
+        self.options = options
         self.taken = used_names(op)
         self.grouped = {c.target for s in op.streams for c in s.components}
 
@@ -86,57 +76,74 @@ class _Streams:
                 streams.append(elaborated_stream(Stream(group.bound[0].name, tuple(group.components)), self.op))
         return replace(self.op, streams=tuple(streams))
 
-    def collect(self, d: Definition) -> _Group:
+    def collect(self, d: Definition) -> Group:
         assert isinstance(d.body, Reduction)
-        group = _Group(d.body.axes, d.body.guard, d.axes)
+        group = Group(d.body.axes, d.body.guard, d.axes)
         group.members[d.name] = d
         group.components.append(Component(d.name))
         names = [x.name for x in self.op.definitions]
         for name in names[names.index(d.name) + 1 :]:
             candidate = self.op.definition_of(name)
+            if len(group.components) >= self.options.most:
+                break
             if candidate is not None and name not in self.grouped and self.streamable(candidate):
                 self.admit(candidate, group)
         return group
 
     # admission -----------------------------------------------------------------------------------------------------
 
-    def admit(self, d: Definition, group: _Group) -> None:
+    def admit(self, d: Definition, group: Group) -> None:
         """Adds `d` to the group, with what has to be rewritten for it, where the rules allow."""
         exposed = self.expose(d, group)
         refers = {r.tensor for r in exposed.reads} & set(group.members)
-        named = self.align(exposed, group, bool(refers))
+        if not refers and not self.options.independent:
+            return
+        named = align(exposed, group, bool(refers), self.taken)
         if named is None or self.depends_otherwise(named, group):
             return
         if not refers:
+            if 2 * len(group.components) >= self.options.most:
+                return  # half the room is for what refers to these
             self.commit(group, d, (named,), Component(d.name))
             return
         if _monoid_fn(named) is not Fn.ADD or any(not self.is_exact(t, group) for t in refers):
             return
         _ = self.admit_factor(d, named, group) or self.admit_square(d, named, group)
 
-    def admit_factor(self, d: Definition, named: Definition, group: _Group) -> bool:
+    def admit_factor(self, d: Definition, named: Definition, group: Group) -> bool:
         assert isinstance(named.body, Reduction)
-        types = tensor_types(self.op)
         summand = Summand(named.body.args[0], frozenset(group.members), group.bound_names)
         sums = frozenset(m for m, x in group.members.items() if _monoid_fn(x) not in (Fn.MAX, Fn.MIN))
         inner, outer = hoist(summand, sums)
-        if outer is not None:
-            return self.admit_hoisted(d, named, inner, outer, group)
-        t = self.repairable(transfer(summand, types))
+        t = self.factor_of(replace(summand, expr=inner), group)
         if t is None:
             return False
+        if outer is not None:
+            return self.admit_hoisted(d, named, inner, outer, t, group)
         repair = None if t == ONE else factor_repair(d.name, t, group.members)
         self.commit(group, d, (named,), Component(d.name, repair))
         return True
 
-    def admit_hoisted(self, d: Definition, named: Definition, inner: Expr, outer: Expr, group: _Group) -> bool:
+    def factor_of(self, s: Summand, group: Group) -> Expr | None:
+        """T of a summand that can be streamed: stated by references and symbols alone, and safe on the way. A sum is no
+        safe reference: it may pass through any value before its last."""
+        own: dict[str, Expr] = {}
+        for name in {r.tensor for r in reads(s.expr)} & set(group.members):
+            m = group.members[name]
+            if _monoid_fn(m) not in (Fn.MAX, Fn.MIN):
+                return None
+            assert isinstance(m.body, Reduction)
+            own[name] = m.body.args[0]
+        types = tensor_types(self.op)
+        t = transfer(s, types)
+        if t is None or reads(t) or not variables(t) <= {x.name for x in self.op.symbols}:
+            return None
+        return t if not own or stays_bounded(s, own, types) else None
+
+    def admit_hoisted(self, d: Definition, named: Definition, inner: Expr, outer: Expr, t: Expr, group: Group) -> bool:
         """`outer` is what becomes of the sum once `inner` has been summed."""
         body = named.body
         assert isinstance(body, Reduction)
-        types = tensor_types(self.op)
-        t = self.repairable(transfer(Summand(inner, frozenset(group.members), group.bound_names), types))
-        if t is None:
-            return False
         state = state_types(body, d)[0] or d.targets[0].dtype.arithmetic
         part = fresh(d.name, self.taken, "sum")
         here = tuple(Var(a.name) for a in named.axes)
@@ -159,7 +166,7 @@ class _Streams:
         self.commit(group, d, (*extra, summed, scaled), Component(part, repair))
         return True
 
-    def nothing(self, total: Read, group: _Group, named: Definition) -> tuple[Expr | None, Definition | None]:
+    def nothing(self, total: Read, group: Group, named: Definition) -> tuple[Expr | None, Definition | None]:
         """The condition under which nothing was summed (None: never), and a count to be added if that needs one."""
         inner = any(variables(e) & group.bound_names for a in group.bound for e in (a.lo, a.hi))
         if group.guard is None and not inner:
@@ -182,7 +189,7 @@ class _Streams:
             return Call(Fn.EQ, (Read(count.name, tuple(Var(a.name) for a in count.axes)), Const(0.0))), None
         return Call(Fn.EQ, (Read(count.name, tuple(Var(a.name) for a in count.axes)), Const(0.0))), count
 
-    def admit_square(self, d: Definition, named: Definition, group: _Group) -> bool:
+    def admit_square(self, d: Definition, named: Definition, group: Group) -> bool:
         """A sum of squares about the mean of a member."""
         body = named.body
         assert isinstance(body, Reduction)
@@ -218,7 +225,7 @@ class _Streams:
         self.commit(group, d, (*extra, squared), Component(d.name, repair))
         return True
 
-    def count(self, group: _Group, dtype: DType = DType.F32) -> Definition:
+    def count(self, group: Group, dtype: DType = DType.F32) -> Definition:
         """How many elements the pass has seen: a member of the group, or a new definition."""
         one = Const(1.0, dtype)
         for m in group.members.values():
@@ -234,14 +241,9 @@ class _Streams:
         """One value, reduced in an order that may be chosen."""
         if not isinstance(d.body, Reduction) or len(d.targets) != 1 or not d.body.monoid.commutative:
             return False
-        return len(d.body.axes) == 1 or self.nested
+        return len(d.body.axes) == 1 or self.options.nested
 
-    def repairable(self, t: Expr | None) -> Expr | None:
-        """A factor that a repair can state: of the references and of symbols alone."""
-        symbols = {x.name for x in self.op.symbols}
-        return t if t is not None and not reads(t) and variables(t) <= symbols else None
-
-    def expose(self, d: Definition, group: _Group) -> Definition:
+    def expose(self, d: Definition, group: Group) -> Definition:
         """`d` with the pointwise definitions inlined that depend on the group."""
         for _ in range(len(self.op.definitions)):
             dependent = self.dependents(group)
@@ -262,7 +264,7 @@ class _Streams:
             d = replace(d, body=replace(d.body, args=args))
         return d
 
-    def dependents(self, group: _Group) -> set[str]:
+    def dependents(self, group: Group) -> set[str]:
         """Tensors that depend on a member of the group, other than the members themselves."""
         reached = set(group.members)
         for d in self.op.definitions:
@@ -270,7 +272,7 @@ class _Streams:
                 reached |= set(d.target_names)
         return reached - set(group.members)
 
-    def depends_otherwise(self, d: Definition, group: _Group) -> bool:
+    def depends_otherwise(self, d: Definition, group: Group) -> bool:
         """Whether `d` depends on the group in another way than through references in its summand."""
         assert isinstance(d.body, Reduction)
         dependent = self.dependents(group)
@@ -280,7 +282,7 @@ class _Streams:
         inner = [e for r in d.reads for e in (*r.index, *((r.fill,) if r.fill is not None else ()))]
         return any(r.tensor in group.members for e in plain + inner for r in reads(e))
 
-    def is_exact(self, name: str, group: _Group) -> bool:
+    def is_exact(self, name: str, group: Group) -> bool:
         """Whether the running value of a member is the value that a read of its tensor gives: nothing is rounded."""
         d = group.members[name]
         assert isinstance(d.body, Reduction)
@@ -293,65 +295,11 @@ class _Streams:
             return False
         return isinstance(arg, Read) and self.op.tensors[arg.tensor].dtype is target and arg.fill is None
 
-    def align(self, d: Definition, group: _Group, refers: bool) -> Definition | None:
-        """`d` with the group's names for its axes, or None where the ranges, guards or references do not match."""
-        assert isinstance(d.body, Reduction)
-        if len(d.body.axes) != len(group.bound):
-            return None
-        free = {a.name for a in d.axes}
-        new: dict[str, str] = {a.name: b.name for a, b in zip(d.body.axes, group.bound, strict=True)}
-        pairs: list[tuple[Expr, str]] = []
-        if refers:
-            for r in d.reads:
-                if r.tensor in group.members:
-                    if r.boundary is not Boundary.NONE:
-                        return None
-                    pairs += zip(r.index, (a.name for a in group.members[r.tensor].axes), strict=True)
-        else:
-            shared = self.shared_read(d, new, group) if self.independent else None
-            if shared is None or len(d.axes) != len(group.free):
-                return None
-            pairs = [(a, b.name) for a, b in zip(*shared, strict=True) if isinstance(b, Var)]
-            pairs = [(a, b) for a, b in pairs if b not in group.bound_names]
-        for e, name in pairs:
-            if not isinstance(e, Var) or e.name not in free or new.setdefault(e.name, name) != name:
-                return None
-        if not {a.name for a in group.free} <= set(new.values()) or len(set(new.values())) != len(new):
-            return None
-        for a in d.axes:
-            if a.name not in new:
-                clash = a.name in new.values() or a.name in {b.name for b in group.free} | group.bound_names
-                new[a.name] = fresh(a.name, self.taken) if clash else a.name
-        out = rename_axes(d, new)
-        assert isinstance(out.body, Reduction)
-        mine = {a.name: a for a in out.axes}
-        same = all(same_integer(mine[a.name].hi, a.hi) for a in group.free) and all(
-            same_integer(a.lo, b.lo) and same_integer(a.hi, b.hi)
-            for a, b in zip(out.body.axes, group.bound, strict=True)
-        )
-        return out if same and out.body.guard == group.guard else None
-
-    def shared_read(
-        self, d: Definition, bound: dict[str, str], group: _Group
-    ) -> tuple[tuple[Expr, ...], tuple[Expr, ...]] | None:
-        """Indices of a read of `d` and of a member that can be the same element, moving along the stream's axes."""
-        for r in d.reads:
-            for m in group.members.values():
-                for other in m.reads:
-                    if r.tensor != other.tensor or r.boundary is not other.boundary or r.fill != other.fill:
-                        continue
-                    named = {a.name: b for a, b in zip(r.index, other.index, strict=True) if isinstance(a, Var)}
-                    if any(named.get(a) != Var(b) for a, b in bound.items()):
-                        continue
-                    if tuple(substitute(e, named) for e in r.index) == other.index:
-                        return r.index, other.index
-        return None
-
-    def join(self, group: _Group, d: Definition, component: Component) -> None:
+    def join(self, group: Group, d: Definition, component: Component) -> None:
         group.members[component.target] = d
         group.components.append(component)
 
-    def commit(self, group: _Group, d: Definition, new: tuple[Definition, ...], component: Component) -> None:
+    def commit(self, group: Group, d: Definition, new: tuple[Definition, ...], component: Component) -> None:
         """Puts `new` in the place of `d` and makes the component's definition a member."""
         types = tensor_types(self.op) | {t.name: t.dtype for x in new for t in x.targets}
         typed = tuple(elaborated(x, types) for x in new)

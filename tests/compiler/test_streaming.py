@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from equivalence import assert_same, random_inputs
 from stream_simulator import simulate
-from weft.compiler.passes.action import Summand, is_action, transfer
+from weft.compiler.passes.action import transfer
 from weft.compiler.passes.normal import normalise
+from weft.compiler.passes.sampling import is_action
 from weft.compiler.passes.streaming import Streaming
+from weft.compiler.passes.summand import Summand
 from weft.ir.dtypes import DType
 from weft.ir.expr import Const
 from weft.ir.op import Op, Reduction
@@ -297,6 +299,32 @@ def test_a_repair_names_states_alone(scale: str) -> None:
       s[i] = sum[j] exp({scale} * (x[i, j] - m[i]))
     }}"""
     assert streams(check(text, {"M": 3, "N": 6})) == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "summand", "found"),
+    [
+        ("max[j] abs(x[i, j])", "exp(x[i, j] - m[i])", True),
+        ("max[j] (x[i, j] + 1.0)", "exp(x[i, j] - m[i])", True),
+        ("min[j] x[i, j]", "exp(m[i] - x[i, j])", True),
+        ("max[j] w[j]", "exp(x[i, j] - m[i])", False),
+        ("min[j] x[i, j]", "exp(x[i, j] - m[i])", True),
+        ("sum[j] x[i, j]", "exp(x[i, j] - m[i])", False),
+        ("sum[j] x[i, j]", "(x[i, j] / m[i]) ** 2.0", True),
+        ("max[j] w[j]", "exp(tanh(x[i, j]) - tanh(w[j])) / m[i]", True),
+    ],
+)
+def test_references_must_be_safe_on_the_way(reference: str, summand: str, found: bool) -> None:
+    text = f"""op f(x: f32[M, N], w: f32[N]) -> (s: f32[M]) {{
+      m[i: M] = {reference}
+      s[i] = sum[j] {summand}
+    }}"""
+    assert bool(check(text, {"M": 3, "N": 6}, rtol=1e-3).streams) == found
+
+
+def test_large_scores_do_not_overflow_on_the_way() -> None:
+    x = np.array([[-300.0, 0.0, 300.0, 100.0], [3e38, -3e38, 1.0, 0.0]], np.float32)
+    check(SOFTMAX, {"M": 2, "N": 4}, {"x": x})
 
 
 def test_is_action_rejects_a_wrong_factor() -> None:
