@@ -72,6 +72,11 @@ def unify_axes(op: Op) -> Op:
         if ranges[a] == ranges[b]:
             classes.union(a, b)
 
+    for stream in op.streams:
+        members = [(producer[c.target], stream.axis) for c in stream.components]
+        for member in members[1:]:
+            if member in ranges and members[0] in ranges:
+                same(members[0], member)
     for between_readers in (False, True):
         for number, definition in enumerate(op.definitions):
             for read in definition.reads:

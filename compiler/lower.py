@@ -1,25 +1,29 @@
-"""Op -> scheduled GIR: rewrite the mathematics, plan, write the plan out, rewrite the result."""
+"""Op -> scheduled GIR: rewrite the mathematics, search for a plan, write the plan out, rewrite the result."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..backends.machine import Machine
 from ..ir import gir
 from ..ir.op import Op
 from .axes import unify_axes
+from .cost import CostReport, analyse
 from .instantiate import instantiate
 from .passes.base import run_passes
 from .pipeline import GIR_PASSES, OP_PASSES
 from .plan import Plan
 from .planner import Choices, make_plan
+from .search import FINALISTS, SearchReport, assumed_symbols, search
 
 
 @dataclass(frozen=True)
 class LowerOptions:
-    """`search`: compare candidates by modelled time (else the default plan is taken)."""
+    """`search`: compare plans by modelled time, else the default plan is taken. `nodes`: how many plans to cost."""
 
     search: bool = True
+    nodes: int = 48
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,12 @@ class LowerResult:
     plan: Plan
     choices: Choices
     program: gir.Program
+    machine: Machine
+    report: SearchReport = field(default_factory=SearchReport, compare=False)
+
+    @cached_property
+    def cost(self) -> CostReport:
+        return analyse(self.program, self.machine, assumed_symbols(self.op))
 
 
 def rewrite_op(op: Op) -> Op:
@@ -38,14 +48,20 @@ def rewrite_op(op: Op) -> Op:
     return unify_axes(out)
 
 
-def write_out(op: Op, machine: Machine, choices: Choices) -> LowerResult:
+def write_out(op: Op, machine: Machine, choices: Choices, plan: Plan | None = None) -> LowerResult:
     """One plan of a rewritten op as GIR, after the GIR passes."""
-    plan = make_plan(op, machine, choices)
+    plan = plan or make_plan(op, machine, choices)
     program: gir.Program = run_passes(instantiate(op, plan, machine.sram_bytes), GIR_PASSES)
-    return LowerResult(op, plan, choices, program)
+    return LowerResult(op, plan, choices, program, machine)
 
 
 def lower(op: Op, machine: Machine, options: LowerOptions) -> LowerResult:
     """Schedule an op (some symbols may be bound) for a machine."""
-    del options
-    return write_out(rewrite_op(op), machine, Choices())
+    if not options.search:
+        return write_out(rewrite_op(op), machine, Choices())
+    report = search(op, machine, assumed_symbols(op), options.nodes)
+    finished = []
+    for candidate in report.best(FINALISTS):
+        written = write_out(candidate.op, machine, candidate.choices, candidate.plan)
+        finished.append(LowerResult(written.op, written.plan, written.choices, written.program, machine, report))
+    return min(finished, key=lambda r: r.cost.predicted_seconds)

@@ -12,11 +12,18 @@ from .passes.factor import Factor
 from .passes.guards import Guards
 from .passes.hoist_invariant import HoistInvariant
 from .passes.normal import NORMAL
+from .passes.streaming import Streaming
 from .passes.streaming_stores import StreamingStores
 
 OP_PASSES: tuple[Pass, ...] = (
     *NORMAL,  # equal things are one thing, and streams are found, before anything is scheduled
     Factor(),  # inlining for streams leaves costly subexpressions in deep loops: name them again
+    DeadCode(),
+)
+
+STORED_PASSES: tuple[Pass, ...] = (
+    *(p for p in NORMAL if not isinstance(p, Streaming)),  # intermediates stay definitions: kept, not recomputed
+    Factor(),
     DeadCode(),
 )
 

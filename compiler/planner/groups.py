@@ -22,28 +22,39 @@ def root_axes(op: Op, names: list[str]) -> list[str]:
     return roots
 
 
-def stream_members(op: Op, names: list[str]) -> set[str]:
-    """Definitions of the group that belong to a stream: its components and what lies between them."""
-    out: set[str] = set()
+def stream_members(op: Op, names: list[str]) -> dict[str, set[str]]:
+    """Per stream whose components all belong to the group, by the name of its first component: the components and
+    the definitions between them that run over its axis. Streams that share a member with an earlier one are left out
+    (their reductions then take passes of their own)."""
+    out: dict[str, set[str]] = {}
     present = set(names)
+    taken: set[str] = set()
     for stream in op.streams:
-        components = [c.target for c in stream.components if c.target in present]
-        if len(components) < 2:
+        owners = [op.definition_of(c.target) for c in stream.components]
+        components = [d.name for d in owners if d is not None and d.name in present]
+        if len(components) < 2 or len(components) < len(stream.components):
             continue
         members = set(components)
         pending = list(components)
         while pending:
             definition = op.definition_of(pending.pop())
             assert definition is not None
-            for name in dependencies(op, definition) & present:
+            for name in sorted(dependencies(op, definition) & present):
                 other = op.definition_of(name)
                 assert other is not None
                 axes = {a.name for a in other.axes} | {a.name for a in reduction_axes(other)}
                 if name not in members and stream.axis in axes:
                     members.add(name)
                     pending.append(name)
-        out |= members
+        if not members & taken:
+            taken |= members
+            out[components[0]] = members
     return out
+
+
+def in_streams(op: Op, names: list[str]) -> set[str]:
+    """All definitions of the group that belong to some stream."""
+    return {name for members in stream_members(op, names).values() for name in members}
 
 
 def parallelism(op: Op, names: list[str]) -> int:
@@ -78,7 +89,7 @@ def _may_join(op: Op, group: list[str], definition: Definition, choices: Choices
     enough = min(choices.enough_parallelism, parallelism(op, group), parallelism(op, [definition.name]))
     if parallelism(op, joined) < enough:
         return False
-    streamed = stream_members(op, [d.name for d in op.definitions])
+    streamed = in_streams(op, [d.name for d in op.definitions])
     heavy = [d for d in (*members, definition) if is_contraction(d)]
     if not heavy or {d.name for d in heavy} <= streamed:
         return True

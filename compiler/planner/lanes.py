@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from ...ir.op import Definition, Op, Reduction
 from ..axes import reduction_axes
 from .choices import Choices
@@ -18,6 +20,7 @@ from .facts import (
 
 STRIDED_COST = 16.0
 PACKED_COST = 2.0
+MOST_ROWS = 14
 CARRIED_COST = 6.0  # a strided read of a scratch tile
 
 
@@ -92,7 +95,34 @@ def choose_lanes(
             if best is None or cost < best[0]:
                 best = (cost, number)
         out[name] = candidates[best[1]] if best is not None else None
+    return _follow_the_work(op, group, roots, out, given)
+
+
+def _follow_the_work(
+    op: Op, group: list[str], roots: list[str], lanes: dict[str, str | None], given: dict[str, str]
+) -> dict[str, str | None]:
+    """A definition with little work does not make a root axis a lanes axis: it takes the lanes of the definitions
+    with the most work, or none."""
+    work = {}
+    for name in group:
+        definition = op.definition_of(name)
+        assert definition is not None
+        work[name] = prod(max(1, n) for n in extents(definition).values())
+    most = max(work.values())
+    main = [lanes[name] for name in group if work[name] == most]
+    out = dict(lanes)
+    for name in group:
+        definition = op.definition_of(name)
+        assert definition is not None
+        small = work[name] * 16 <= most or not reads_something(definition)
+        if small and name not in given and lanes[name] in roots and lanes[name] not in main:
+            usable = [axis for axis in main if axis in lane_candidates(definition)]
+            out[name] = usable[0] if usable else None
     return out
+
+
+def reads_something(definition: Definition) -> bool:
+    return bool(definition.reads)
 
 
 def register_tile(
@@ -115,5 +145,8 @@ def register_tile(
         others = [a.name for a in definition.axes if a.name != lanes and a.name not in blocked and sizes[a.name] > 1]
         if others:
             rows = max(others, key=lambda a: (sizes[a], a))
-            out[rows] = min(choices.rows if vectors > 2 else choices.rows * 2, sizes[rows])
+            count = choices.rows
+            if vectors < choices.vectors:  # narrow results: more rows keep as many accumulators busy
+                count = min(choices.rows * choices.vectors // vectors, MOST_ROWS)
+            out[rows] = min(count, sizes[rows])
     return {axis: n for axis, n in out.items() if n > 1}

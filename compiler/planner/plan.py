@@ -60,9 +60,8 @@ class KernelPlanner:
         self.order = list(dict.fromkeys(a.name for d in self.definitions for a in all_axes(d)))
         self.roots = root_axes(op, group)
         self.lanes_of = choose_lanes(op, group, external, self.roots, choices)
-        self.streamed = stream_members(op, group) if choices.stream != 0 else set()
-        if self.streamed and choices.stream is None and not self._stream_pays():
-            self.streamed = set()
+        found = stream_members(op, group) if choices.stream != 0 else {}
+        self.streams = {k: v for k, v in found.items() if choices.stream is not None or self._stream_pays(v)}
         self.tiles = {
             d.name: register_tile(d, self.lanes_of[d.name], choices, self._lane_count(d), self.sizes)
             for d in self.definitions
@@ -72,16 +71,16 @@ class KernelPlanner:
         widest = max(t.dtype.arithmetic.bytes for t in definition.targets)
         return self.machine.lanes(max(4, widest) if not definition.targets[0].dtype.is_int else 4)
 
-    def _stream_pays(self) -> bool:
+    def _stream_pays(self, members: set[str]) -> bool:
         """Streaming is the default where the stream holds contractions: their results are never stored whole."""
-        return any(is_contraction(d) for d in self.definitions if d.name in self.streamed)
+        return any(is_contraction(d) for d in self.definitions if d.name in members)
 
     # -- tiles -------------------------------------------------------------------------------------------------------
 
     def plan(self) -> tuple[Block, ...]:
         root_tiles = self.root_tiles()
         fixed = {a for a, n in root_tiles if n == 1}
-        body = self.inside(fixed)
+        body = self.inside(self.definitions, list(self.streams), fixed)
         body = self.with_packs(body)
         for axis, size in reversed(root_tiles):
             body = (Tile(axis, size, LoopKind.UNIT, body),)
@@ -156,29 +155,31 @@ class KernelPlanner:
 
     # -- bodies ------------------------------------------------------------------------------------------------------
 
-    def inside(self, fixed: set[str]) -> tuple[Block, ...]:
+    def inside(self, definitions: list[Definition], streams: list[str], fixed: set[str]) -> tuple[Block, ...]:
+        """Blocks of definitions in order, each of the streams as one tile loop."""
+        if not streams:
+            return tuple(self.nests(definitions, fixed))
+        members = self.streams[streams[0]]
         before: list[Definition] = []
         after: list[Definition] = []
-        within = [d for d in self.definitions if d.name in self.streamed]
-        reached: set[str] = set()
-        for definition in self.definitions:
-            if definition.name in self.streamed:
+        reached = set(members)
+        for definition in definitions:
+            if definition.name in members:
                 continue
-            if dependencies(self.op, definition) & (self.streamed | reached):
+            if dependencies(self.op, definition) & reached:
                 after.append(definition)
                 reached.add(definition.name)
             else:
                 before.append(definition)
-        blocks: list[Block] = [*self.nests(before, fixed)]
-        if within:
-            axis = next(s.axis for s in self.op.streams if s.components[0].target in self.streamed)
-            size = self.choices.stream or 96
-            size = self._stream_tile(within, axis, size)
-            inner = self.with_packs(tuple(self.nests(within, fixed)))
-            outside = tuple(b for b in inner if isinstance(b, Pack) and axis not in b.axes)
-            blocks += outside
-            blocks.append(Tile(axis, size, LoopKind.SERIAL, tuple(b for b in inner if b not in outside)))
-        blocks += self.nests(after, fixed)
+        within = [d for d in definitions if d.name in members]
+        blocks: list[Block] = [*self.inside(before, streams[1:], fixed)]
+        axis = next(s.axis for s in self.op.streams if s.components[0].target == streams[0])
+        size = self._stream_tile(within, axis, self.choices.stream or 96)
+        inner = self.with_packs(tuple(self.nests(within, fixed)))
+        outside = tuple(b for b in inner if isinstance(b, Pack) and axis not in b.axes)
+        blocks += outside
+        blocks.append(Tile(axis, size, LoopKind.SERIAL, tuple(b for b in inner if b not in outside)))
+        blocks += self.inside(after, streams[1:], fixed)
         return tuple(blocks)
 
     def _stream_tile(self, within: list[Definition], axis: str, size: int) -> int:

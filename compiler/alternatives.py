@@ -1,0 +1,99 @@
+"""Op-level alternatives: other ways to write the same mathematics that the search compares.
+
+Each is made by rules that know nothing of the operator: without streams (intermediates kept instead of recomputed),
+long reductions with few results split into partial results, linear recurrences in chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from ..backends.machine import Machine
+from ..ir.errors import WeftError
+from ..ir.op import Op, Reduction
+from .axes import unify_axes
+from .passes.base import run_passes
+from .passes.chunking import chunk_recurrence
+from .passes.linear_recurrence import linear_recurrence
+from .passes.split_reduction import split_reduction
+from .pipeline import OP_PASSES, STORED_PASSES
+from .planner.facts import bound_axes, extents
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A rewritten op and, in words, what was done to it."""
+
+    label: str
+    op: Op
+
+
+FEW_RESULTS = 8  # a reduction with fewer results per unit than this is worth splitting
+CHUNKS = (64, 128)
+
+
+def alternatives(op: Op, machine: Machine) -> Iterator[Alternative]:
+    """The alternatives, the default first. Each is ready to be planned (its axes unified)."""
+    streamed = _prepared(op, OP_PASSES)
+    yield Alternative("streams", streamed)
+    stored = _prepared(op, STORED_PASSES)
+    if stored != streamed:
+        yield Alternative("stored", stored)
+    for chunk in CHUNKS:
+        chunked = _chunk_all(op, chunk)
+        if chunked is not None:
+            yield Alternative(f"chunk {chunk}", _prepared(chunked, OP_PASSES))
+    split = _split_all(streamed, machine)
+    if split is not None:
+        yield Alternative("split", unify_axes(split))
+
+
+def _prepared(op: Op, passes: tuple[object, ...]) -> Op:
+    out: Op = run_passes(op, passes)  # type: ignore[arg-type]
+    return unify_axes(out)
+
+
+def _chunk_all(op: Op, chunk: int) -> Op | None:
+    """Every linear recurrence over a long axis in chunks; None where there is none."""
+    found = False
+    for definition in op.definitions:
+        linear = linear_recurrence(definition)
+        if linear is None or not definition.self_reads:
+            continue
+        sizes = extents(definition)
+        if max(sizes[a.name] for a in definition.axes) < 2 * chunk:
+            continue
+        try:
+            op = chunk_recurrence(op, definition.name, chunk)
+        except WeftError:
+            continue
+        found = True
+    return op if found else None
+
+
+def _split_all(op: Op, machine: Machine) -> Op | None:
+    """Every reduction with few results and a long axis as partial results and a merge; None where there is none."""
+    found = False
+    streamed = {c.target: s for s in op.streams for c in s.components}
+    done: set[str] = set()
+    for definition in op.definitions:
+        body = definition.body
+        if not isinstance(body, Reduction) or definition.name in done or bound_axes(definition):
+            continue
+        sizes = extents(definition)
+        results = prod(sizes[a.name] for a in definition.axes)
+        long = max(body.axes, key=lambda a: sizes[a.name])
+        if results >= FEW_RESULTS * machine.units or sizes[long.name] < 8192:
+            continue
+        parts = max(2, 4 * machine.units)
+        factor = -(-sizes[long.name] // parts // 64) * 64
+        try:
+            op = split_reduction(op, definition.name, factor, long.name)
+        except WeftError:
+            continue
+        found = True
+        stream = streamed.get(definition.name)
+        done |= {c.target for c in stream.components} if stream is not None else {definition.name}
+    return op if found else None

@@ -1,0 +1,167 @@
+"""The search: which plan of which alternative of an op is fastest by the cost model.
+
+Best first over `Choices`: a node is an alternative with choices, its neighbours change one choice. Plans met before are
+not costed again. It stops when the node budget is spent or when the best plan is within `SLACK` of the lower bound
+(compulsory bytes over bandwidth, flops over peak). No clock is read: the same input gives the same plan.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..backends.machine import Machine
+from ..ir.errors import WeftError
+from ..ir.op import Op
+from .alternatives import Alternative, alternatives
+from .cost import CostReport, analyse
+from .instantiate import instantiate
+from .passes.streaming_stores import StreamingStores
+from .plan import Plan, block_definitions
+from .planner import Choices, make_plan
+from .planner.facts import UNKNOWN_EXTENT, is_contraction
+from .planner.lanes import lane_candidates
+
+SLACK = 1.03
+EXPANDED = 2  # alternatives that are searched further than their default plan
+FINALISTS = 3  # plans that go through all passes before the last comparison
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan the search looked at, with what the model says of it."""
+
+    alternative: str
+    choices: Choices
+    plan: Plan
+    op: Op
+    seconds: float
+    dram_bytes: float
+    bound: str
+
+
+@dataclass
+class SearchReport:
+    """What was considered: candidates in the order in which they were costed, and how many were refused or repeated."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    repeated: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    lower_bound: float = 0.0
+
+    def best(self, count: int) -> list[Candidate]:
+        return sorted(self.candidates, key=lambda c: c.seconds)[:count]
+
+
+def search(op: Op, machine: Machine, symbols: Mapping[str, int], nodes: int) -> SearchReport:
+    """Cost up to `nodes` plans. `symbols` values stand for extents that are still open."""
+    report = SearchReport()
+    runner = _Search(machine, dict(symbols), report, nodes)
+    starts: list[Candidate] = []
+    by_label: dict[str, Alternative] = {}
+    for alternative in alternatives(op, machine):
+        by_label[alternative.label] = alternative
+        candidate = runner.cost(alternative, Choices())
+        if candidate is not None:
+            starts.append(candidate)
+    if not starts:
+        raise_refused(report)
+    starts.sort(key=lambda c: c.seconds)
+    queue: list[tuple[float, int, Candidate]] = []
+    for candidate in starts[:EXPANDED]:
+        heapq.heappush(queue, (candidate.seconds, len(queue), candidate))
+    serial = len(queue)
+    while queue and runner.left > 0:
+        _, _, candidate = heapq.heappop(queue)
+        if candidate.seconds <= report.lower_bound * SLACK:
+            break
+        for choices in neighbours(candidate):
+            if runner.left <= 0:
+                break
+            found = runner.cost(by_label[candidate.alternative], choices)
+            if found is not None and found.seconds < candidate.seconds:
+                serial += 1
+                heapq.heappush(queue, (found.seconds, serial, found))
+    return report
+
+
+def raise_refused(report: SearchReport) -> None:
+    label, reason = report.refused[0]
+    raise WeftError(f"no plan of '{label}' could be written out: {reason}")
+
+
+class _Search:
+    def __init__(self, machine: Machine, symbols: dict[str, int], report: SearchReport, nodes: int) -> None:
+        self.machine = machine
+        self.symbols = symbols
+        self.report = report
+        self.left = nodes
+        self.seen: set[tuple[str, Plan]] = set()
+
+    def cost(self, alternative: Alternative, choices: Choices) -> Candidate | None:
+        """The candidate, or None where the plan was met before or cannot be written out."""
+        plan = make_plan(alternative.op, self.machine, choices)
+        if (alternative.label, plan) in self.seen:
+            self.report.repeated += 1
+            return None
+        self.seen.add((alternative.label, plan))
+        self.left -= 1
+        program = instantiate(alternative.op, plan, self.machine.sram_bytes)
+        costed = analyse(StreamingStores().run(program), self.machine, self.symbols)
+        self.report.lower_bound = max(self.report.lower_bound, lower_bound(costed, self.machine))
+        out = Candidate(
+            alternative.label,
+            choices,
+            plan,
+            alternative.op,
+            costed.predicted_seconds,
+            costed.dram_bytes,
+            str(costed.bound),
+        )
+        self.report.candidates.append(out)
+        return out
+
+
+def lower_bound(cost: CostReport, machine: Machine) -> float:
+    """Seconds below which no schedule can go: inputs and outputs once through dram."""
+    return cost.compulsory_bytes / (machine.dram_gbs_all * 1e9)
+
+
+def neighbours(candidate: Candidate) -> Iterator[Choices]:
+    """Choices that differ in one decision, those that matter most first."""
+    choices, op = candidate.choices, candidate.op
+    heavy = any(is_contraction(d) for d in op.definitions)
+    if op.streams:
+        sizes = (96, 48, 192, 384, 0) if choices.stream != 0 else (96,)
+        yield from (replace(choices, stream=n) for n in sizes if n != choices.stream)
+    if heavy:
+        for vectors, rows in ((4, 6), (3, 8), (2, 12), (2, 8), (4, 4), (1, 14), (2, 6)):
+            if (vectors, rows) != (choices.vectors, choices.rows):
+                yield replace(choices, vectors=vectors, rows=rows)
+        yield from (replace(choices, root_rows=n) for n in (24, 48, 96, 384) if n != choices.root_rows)
+    else:
+        yield from (replace(choices, vectors=n) for n in (1, 2, 8) if n != choices.vectors)
+    given = choices.lanes_of
+    for definition in op.definitions:
+        for axis in lane_candidates(definition):
+            if given.get(definition.name) != axis:
+                lanes = tuple(sorted({**given, definition.name: axis}.items()))
+                yield replace(choices, lanes=lanes)
+    firsts = {next(iter(block_definitions(k.body))) for k in candidate.plan.kernels}
+    for definition in op.definitions[1:]:
+        if definition.name in firsts:
+            yield replace(choices, cuts=choices.cuts - {definition.name}, joins=choices.joins | {definition.name})
+        else:
+            yield replace(choices, cuts=choices.cuts | {definition.name}, joins=choices.joins - {definition.name})
+    for definition in op.definitions[1:]:
+        yield replace(choices, unfused=choices.unfused ^ {definition.name})
+    if heavy:
+        for tensor in op.inputs:
+            yield replace(choices, unpacked=choices.unpacked ^ {tensor.name})
+    yield from (replace(choices, chunk=n) for n in (1024, 16384) if n != choices.chunk)
+
+
+def assumed_symbols(op: Op) -> dict[str, int]:
+    """Values that stand for open extents when plans are compared: the default, else 1024."""
+    return {s.name: s.default if s.default is not None else UNKNOWN_EXTENT for s in op.symbols}
