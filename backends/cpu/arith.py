@@ -28,6 +28,7 @@ class Features:
     """What the instruction selection of the target decides here."""
 
     has_fma: bool = True
+    has_half: bool = True
     has_scalef: bool = False  # AVX-512 vscalef for 512-bit vectors
 
 

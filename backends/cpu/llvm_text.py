@@ -142,6 +142,7 @@ class Module:
     functions: list[str] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
     attributes: str = ""
+    has_half: bool = True  # conversions between half and float are instructions
 
     def declare(self, line: str) -> None:
         self.declarations[line] = None

@@ -15,7 +15,7 @@ def generate(program: gir.Program, options: Options, triple: str, attributes: st
     """LLVM IR of `program`. The entry is `void weft_entry(ptr buffers, ptr symbols, ptr runtime, i64 threads,
     ptr slots)`: addresses in the order of `program.tensors`, i64 values in the order of `program.symbols`, the table
     of the thread run-time, and two scratch arenas of the calling thread."""
-    module = Module(attributes=attributes)
+    module = Module(attributes=attributes, has_half=options.features.has_half)
     scopes = {t.name: module.scope(t.name) for t in program.tensors}
     parameters = [
         Value("%buffers", Elem.PTR),

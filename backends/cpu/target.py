@@ -26,7 +26,7 @@ _ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_
 # What the descriptions stand for on x86; the host's own features are used where it is the host's description.
 _X86_FEATURES = {
     "avx512": ("skylake-avx512", "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx2,+fma"),
-    "avx2": ("haswell", "+avx2,+fma"),
+    "avx2": ("haswell", "+avx2,+fma,+f16c"),
     "simd128": ("x86-64-v2", ""),
 }
 
@@ -68,7 +68,8 @@ class CpuTarget:
         machine = self.machine
         x86 = host.is_x86()
         has_fma = not x86 or self.description != "simd128" or (self.native and "fma" in host.cpu_flags())
-        features = Features(has_fma=has_fma, has_scalef=x86 and self.description == "avx512")
+        has_half = not x86 or self.description != "simd128" or (self.native and "f16c" in host.cpu_flags())
+        features = Features(has_fma=has_fma, has_half=has_half, has_scalef=x86 and self.description == "avx512")
         return Options(machine.vector_bytes // 4, features, x86, machine.has_streaming_stores)
 
     def ir(self, program: gir.Program) -> str:
