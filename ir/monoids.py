@@ -34,7 +34,7 @@ def builtin(name: str, dtype: DType, location: Location | None = None) -> Monoid
     logical = name in ("all", "any")
     if logical != (dtype is DType.BOOL):
         found = "needs bool" if logical else "is for numbers"
-        remedy = "write a comparison" if logical else "cast it: `i32(...)`"
+        remedy = f"write a comparison, in parentheses: `{name}[j] (x[j] > 0)`" if logical else "cast it: `i32(...)`"
         raise TypeMismatch(f"`{name}` {found}, found {dtype}", location or Location(), remedy)
     if name in BY_INDEX:
         return _by_index(name, dtype)
