@@ -57,7 +57,7 @@ class Settings:
     huge_pages: bool = _setting("WEFT_HUGE_PAGES", _flag, True, "ask for huge pages for large buffers")
     pool_bytes: int = _setting("WEFT_POOL_BYTES", _bytes, 1 << 29, "bytes of freed large buffers kept for reuse")
     poison: bool = _setting("WEFT_POISON", _flag, False, "fill new buffers with 0xFF (NaN) before a kernel runs")
-    verify: bool = _setting("WEFT_VERIFY", _flag, False, "run the verifier between passes")
+    verify: bool = _setting("WEFT_VERIFY", _flag, False, "verify what lowering gives")
     cc: str = _setting("WEFT_CC", _text, "cc", "C compiler of the target 'c'")
 
 

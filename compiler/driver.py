@@ -15,7 +15,9 @@ from ..backends.target import Target, get_target
 from ..ir import gir
 from ..ir.binding import bind_symbols
 from ..ir.binding import specialise as bind_op
-from ..ir.errors import UserError
+from ..ir.errors import InternalError, UserError, VerifyError
+from ..ir.gir_printer import print_program
+from ..ir.gir_verify import verify
 from ..ir.op import Op
 from ..ir.op_printer import print_op
 from . import extents, front
@@ -87,7 +89,18 @@ def lower_op(op: Op, bindings: Mapping[str, int], target: Target, options: Lower
     with guarded(f"compiling '{op.name}' for {target.name}", describe):
         if len(bindings) == len(op.symbols):
             bind_symbols(op, {}, bindings)  # refuses what only the inside of the op makes impossible
-        return lower(bind_op(op, dict(bindings)), target.machine, options)
+        lowered = lower(bind_op(op, dict(bindings)), target.machine, options)
+        if settings.current().verify:
+            _verify(lowered.program, target)
+        return lowered
+
+
+def _verify(program: gir.Program, target: Target) -> None:
+    """On request (WEFT_VERIFY): a program of ours that breaks a guarantee is our fault."""
+    try:
+        verify(program, target.machine.sram_bytes)
+    except VerifyError as error:
+        raise InternalError(f"the scheduled program does not verify: {error}\n{print_program(program)}") from error
 
 
 def load(directory: str | Path) -> Kernel:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import os
+
 import pytest
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -31,5 +33,6 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["WEFT_VERIFY"] = "1"
     os.environ["WEFT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))

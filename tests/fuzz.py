@@ -116,7 +116,12 @@ class Worker:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"WEFT_VERIFY": "1", "WEFT_POISON": "1"},
         )
 
     def run(self, seed: int) -> list[str]:
