@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import os
-
 import pytest
 
 GOLDENS = Path(__file__).parent / "goldens"
