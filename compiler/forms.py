@@ -36,9 +36,10 @@ def text(kernel: Kernel, form: str, symbols: Mapping[str, int]) -> str:
     program = kernel.variant(**symbols).program
     if chosen is Form.GIR:
         return print_program(program)
-    from .graph import build_graphs, print_graph
+    from ..ir.graph import build_all  # networkx takes a while to import
+    from ..ir.graph_text import print_graph
 
-    return "\n".join(print_graph(g) for g in build_graphs(program))
+    return "\n".join(print_graph(graph) for graph in build_all(program))
 
 
 def cost(kernel: Kernel, symbols: Mapping[str, int]) -> CostReport:

@@ -124,6 +124,7 @@ def test_a_kernel_says_what_it_is(x: Any) -> None:
     kernel = weft.compile(SCALE, bind={"M": 3, "N": 4})
     assert kernel.text("op") == SCALE or "op scale" in kernel.text("op")
     assert kernel.text("gir").startswith("program scale")
+    assert "store" in kernel.text("graph")
     assert "define" in kernel.source
     assert kernel.cost().compulsory_bytes >= 2 * 12 * 4
     assert "scale(x: f32[M, N], s: f32[]) -> (y: f32[M, N]) on cpu" in repr(kernel)
