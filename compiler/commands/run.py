@@ -68,8 +68,7 @@ def command(
         shape = ", ".join(map(str, results[tensor.name].shape))
         click.echo(f"{tensor.name}: {tensor.dtype}[{shape}]")
     if check:
-        with common.progress("checking with the interpreter"):
-            _check(kernel, arrays, values, results)
+        _check(kernel, arrays, values, results)
 
 
 def read_array(path: Path, tensor: Tensor) -> Any:
@@ -126,7 +125,9 @@ def _check(kernel: Kernel, arrays: Mapping[str, Any], bind: Mapping[str, int], r
         raise UserError("--check compares with index notation; this program was scheduled by hand")
     from ...ir.op_interp import interpret
 
-    expected = interpret(kernel.program, {n: np.asarray(a) for n, a in arrays.items()}, dict(bind), float64=True)
+    with common.progress("checking with the interpreter"):
+        given = {n: np.asarray(a) for n, a in arrays.items()}
+        expected = interpret(kernel.program, given, dict(bind), float64=True)
     wrong: list[str] = []
     for tensor in kernel.signature.outputs:
         error = largest_error(results[tensor.name], expected[tensor.name], tensor.dtype)
