@@ -296,8 +296,8 @@ def _pow(k: _Kit, x: Expr, y: Expr) -> Expr:
     product = wide.f(Fn.MUL, power, high)
     error = wide.f(Fn.FMA, power, high, wide.f(Fn.NEG, product))
     error = wide.f(Fn.FMA, power, low, error)
-    infinite = wide.test(Fn.GE, wide.f(Fn.ABS, product), 1e300)
-    error = wide.pick(infinite, 0.0, error)
+    decided = wide.test(Fn.GE, wide.f(Fn.ABS, product), 1200.0)  # zero or infinity, whatever the error
+    error = wide.pick(decided, 0.0, error)
     main = _clamp(wide, product, -1200.0, 1200.0)
     n = wide.f(Fn.ROUND, main)
     r = wide.f(Fn.ADD, wide.f(Fn.SUB, main, n), error)

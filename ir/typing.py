@@ -105,6 +105,12 @@ def join(a: Type, b: Type, location: Location) -> Type:
     raise TypeMismatch(f"{a} meets {b}", location, f"cast the integer: `{floating}(...)`")
 
 
+_BITS: dict[Fn, dict[DType, DType]] = {
+    Fn.FLOAT_BITS: {DType.F32: DType.I32, DType.F64: DType.I64},
+    Fn.BITS_FLOAT: {DType.I32: DType.F32, DType.I64: DType.F64},
+}
+
+
 class _Typer:
     def __init__(self, env: TypeEnv) -> None:
         self.env = env
@@ -149,6 +155,8 @@ class _Typer:
         fn = call.fn
         if fn in COMPARISONS or fn in LOGICAL or fn is Fn.ISNAN:
             return DType.BOOL
+        if fn in _BITS:
+            return self._bits(call)[1]
         args = call.args[1:] if fn is Fn.SELECT else call.args
         where = place(call)
         out = self.type_of(args[0])
@@ -167,6 +175,14 @@ class _Typer:
                 f"`{_shown(fn)}` is for integers, found {shown}", where, "write `floor(a / b)`, or cast the operands"
             )
         return out
+
+    def _bits(self, call: Call) -> tuple[DType, DType]:
+        """The types that `float_bits` or `bits_float` takes and gives."""
+        given = settle(self.type_of(call.args[0]), None)
+        if given not in _BITS[call.fn]:
+            allowed = " or ".join(map(str, _BITS[call.fn]))
+            raise TypeMismatch(f"`{call.fn}` is for {allowed}, found {given}", place(call))
+        return given, _BITS[call.fn][given]
 
     def build(self, expr: Expr, want: DType) -> Expr:
         """The expression elaborated to exactly this arithmetic type."""
@@ -204,6 +220,8 @@ class _Typer:
             if met is DType.BOOL and fn not in (Fn.EQ, Fn.NE):
                 raise TypeMismatch("bools have no order", place(call), "use `==`, `!=`, `and`, `or`, `not`")
             return tuple(self.build(a, met) for a in args)
+        if fn in _BITS:
+            return (self.build(args[0], self._bits(call)[0]),)
         if fn is Fn.ISNAN:
             met = settle(self.type_of(args[0]), DType.F32)
             if not met.is_float:
