@@ -147,10 +147,11 @@ def run(program: Program, out: Path, seconds: float, loops: Loops) -> list[str]:
     """One row of the table. Raises AssertionError where an answer is wrong."""
     op, extents = program.op, program.extents
     small = check_small(program)
+    inputs = random_inputs(op, extents)
     start = time.perf_counter()
     kernel = weft.compile(op, target="cpu", bind=extents)
+    call = kernel.bind(**inputs)
     compiled = time.perf_counter() - start
-    inputs = random_inputs(op, extents)
     numpy_call = getattr(reference, op.name)
     options = parameters(op, extents)
     wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in inputs.values()]
@@ -162,7 +163,6 @@ def run(program: Program, out: Path, seconds: float, loops: Loops) -> list[str]:
     read, written = sum(a.nbytes for a in inputs.values()), sum(a.nbytes for a in answers)
     source, target = aligned(max(read, 64)), aligned(max(written, 64))
     (out / f"{op.name}.c").write_text(weft.compile(op, target="c", bind=extents).source)
-    call = kernel.bind(**inputs)
     times = [
         best(call, seconds),
         best(lambda: loops.move(source, target, read, written), seconds),

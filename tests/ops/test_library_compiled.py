@@ -9,6 +9,18 @@ from library_reference import LONG, ODD, REFERENCE, cases, expected, operator_in
 from weft import ops
 from weft.ir.dtypes import DType
 
+SYMBOLIC = (
+    "bias_gelu",
+    "softmax",
+    "softmax_axis",
+    "layer_norm",
+    "sum_columns",
+    "argmax_rows",
+    "cumsum_rows",
+    "transpose",
+)
+SYMBOLIC += ("embedding_bag", "rotary", "matmul", "cross_entropy")  # a few: symbolic extents take longest to compile
+
 
 def check(name: str, sizes: dict[str, int], target: str, specialise: str = "auto") -> None:
     op, symbols, inputs = operator_inputs(name, sizes)
@@ -23,7 +35,7 @@ def test_on_cpu(name: str, sizes: dict[str, int]) -> None:
     check(name, sizes, "cpu")
 
 
-@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize("name", SYMBOLIC)
 def test_symbolic_extents_on_cpu(name: str) -> None:
     check(name, LONG, "cpu", specialise="never")
 
