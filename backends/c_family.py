@@ -14,6 +14,7 @@ from ..ir.errors import InternalError, ScheduleError
 from ..ir.expr import Expr, Ref, as_int, variables, walk
 from ..ir.gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Reduce, Stmt, Store, Sync
 from ..ir.gir_printer import print_stmt
+from .c_counts import element_count
 from .c_expr import At, ExprPrinter, Scope, Tile
 from .c_index import poly
 from .c_moves import print_move
@@ -32,7 +33,6 @@ from .c_unit import (
     uses,
     word_of,
 )
-from .c_values import SUM
 from .c_writer import Writer
 
 UNROLL_LOOP = 64  # iterations of an UNROLL loop that are written out
@@ -85,7 +85,7 @@ class KernelPrinter:
                     "give it extents of integers and symbols",
                 )
             size = self.tiles.fresh(f"{unit.c(alloc.name)}_bytes")
-            count = " * ".join(self.exprs.poly(poly(e), At(), self.scope).at(SUM + 1) for e in alloc.shape) or "1"
+            count = element_count(alloc.shape, self.exprs, self.scope)
             w.line(f"const int64_t {size} = {unit.helpers.use('weft_padded')}({count}, {alloc.dtype.bytes});")
             group = private if inside else shared
             f.places[id(alloc)] = " + ".join(group)

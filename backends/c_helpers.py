@@ -49,7 +49,7 @@ def generate(name: str, libm: bool) -> Generated:
     from .c_math import math_function
     from .c_vectors import generate_vector
 
-    match = re.fullmatch(r"weft_([a-z0-9]+)_(f32|f64)|(f32|f64)x(\d+)_([a-z0-9]+)", name)
+    match = re.fullmatch(r"weft_([a-z0-9]+)_(f32|f64)|(f32|f64)x(\d+)_(?:half_)?([a-z0-9]+)", name)
     function_name = match[1] or match[5] if match else ""
     if match and not libm and function_name in _LIBRARY:
         return math_function(name, Fn(function_name), DType(match[2] or match[3]), int(match[4] or 1))
@@ -321,6 +321,16 @@ _FIXED: dict[str, Generated] = {
     ),
     "weft_shuffle": ((), _SHUFFLE),
     "weft_thread": ((), _THREAD),
+    "weft_times": (
+        (),
+        "// The product of two extents, or more than any memory holds.\n"
+        + function(
+            "int64_t",
+            "weft_times",
+            "int64_t a, int64_t b",
+            "if (a <= 0 || b <= 0)\n    return 0;\nreturn a > (INT64_MAX >> 20) / b ? INT64_MAX >> 20 : a * b;",
+        ),
+    ),
     "weft_padded": (
         (),
         "// Bytes of count elements, rounded up to whole cache lines.\n"

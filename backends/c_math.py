@@ -22,7 +22,13 @@ class Recorder(Helpers):
 
 
 def math_function(name: str, fn: Fn, dtype: DType, lanes: int) -> Generated:
-    """The helper `name`: `fn` of a scalar (`lanes` 1) or of a vector."""
+    """The helper `name`: `fn` of a scalar (`lanes` 1) or of a vector.
+
+    A function of f32 that is continued in f64 is computed by halves, whose f64 vectors are then as wide as a register.
+    """
+    steps = sequence(fn, dtype is DType.F64)
+    if lanes >= 8 and dtype is DType.F32 and "_half_" not in name and any(s.dtype.bytes == 8 for s in steps):
+        return _by_halves(name, fn, lanes)
     recorder = Recorder()
     printer = ExprPrinter(recorder, dtype.bytes)
     scope = Scope({}, frozenset())
@@ -32,7 +38,6 @@ def math_function(name: str, fn: Fn, dtype: DType, lanes: int) -> Generated:
     for p in parameters:
         scope.tiles[p] = Tile(p, shape, dtype, lanes)
     lines = []
-    steps = sequence(fn, dtype is DType.F64)
     for step in steps:
         value = printer.convert.cast(printer.value(step.expr, at, scope, step.dtype), step.dtype)
         value = printer.convert.canonical(value, lanes)
@@ -43,3 +48,14 @@ def math_function(name: str, fn: Fn, dtype: DType, lanes: int) -> Generated:
     kind = SCALAR[dtype] if lanes == 1 else recorder.use(vector(dtype.value, lanes))
     text = function(kind, name, ", ".join(f"{kind} {p}" for p in parameters), "\n".join(lines))
     return tuple(recorder.texts), text
+
+
+def _by_halves(name: str, fn: Fn, lanes: int) -> Generated:
+    v, half = vector("f32", lanes), vector("f32", lanes // 2)
+    part = f"{half}_half_{fn}"
+    parameters = ("x", "y") if fn is Fn.POW else ("x",)
+    lines = [f"{half} {p}s[2];\nmemcpy({p}s, &{p}, sizeof {p}s);" for p in parameters]
+    for k in (0, 1):
+        lines.append(f"xs[{k}] = {part}({', '.join(f'{p}s[{k}]' for p in parameters)});")
+    lines.append("memcpy(&x, xs, sizeof xs);\nreturn x;")
+    return (v, half, part), function(v, name, ", ".join(f"{v} {p}" for p in parameters), "\n".join(lines))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ...ir import gir
 from ...ir.expr_text import print_expr
-from ..c_expr import At, ExprPrinter, Scope
+from ..c_counts import element_count
+from ..c_expr import ExprPrinter, Scope
 from ..c_family import print_function
-from ..c_index import poly
 from ..c_types import STORAGE
 from ..c_unit import Function, Unit, is_written, make_function, parameter, signature
 from ..machine import Machine
@@ -112,7 +112,7 @@ def _public(unit: Unit, run: str) -> list[str]:
         printer, scope = ExprPrinter(unit.helpers, 4), Scope(unit.symbols(), unit.bounded)
         unit.helpers.use("weft_allocate")
         for t in temps:
-            count = " * ".join(printer.poly(poly(e), At(), scope).at(8) for e in t.shape) or "1"
+            count = element_count(t.shape, printer, scope)
             lines.append(f"    {_c(t)} *const {unit.c(t.name)} = weft_allocate({count}, {t.dtype.bytes});")
         got = " && ".join(f"{unit.c(t.name)} != NULL" for t in temps)
         lines.append(f"    const int error = {got} ? {run}({', '.join([*args, 'threads'])}) : 1;")

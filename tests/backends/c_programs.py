@@ -93,7 +93,7 @@ class Maker:
             return call(fn, sub(DType.BOOL), sub(want), sub(want))
         arity = 3 if fn is Fn.FMA else 2
         if fn in (Fn.NEG, Fn.ABS, Fn.FLOOR, Fn.CEIL, Fn.ROUND) or fn.value in (
-            "exp tanh sqrt rsqrt sigmoid erf log1p cos".split()
+            ["exp", "tanh", "sqrt", "rsqrt", "sigmoid", "erf", "log1p", "cos"]
         ):
             arity = 1
         return call(fn, *(sub(want) for _ in range(arity)))

@@ -13,7 +13,7 @@ from weft.backends.target import get_target
 from weft.ir.gir_interp import interpret
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-EXTENTS = (5, 17, 1, 0, 40)
+EXTENTS = (5, 17, 1, 40)
 
 
 @pytest.mark.parametrize(

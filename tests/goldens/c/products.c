@@ -24,6 +24,14 @@
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef f32x16 f32x16_at __attribute__((aligned(4), may_alias));
 
+// The product of two extents, or more than any memory holds.
+WEFT_INLINE int64_t weft_times(int64_t a, int64_t b)
+{
+    if (a <= 0 || b <= 0)
+        return 0;
+    return a > (INT64_MAX >> 20) / b ? INT64_MAX >> 20 : a * b;
+}
+
 // Bytes of count elements, rounded up to whole cache lines.
 WEFT_INLINE int64_t weft_padded(int64_t count, int64_t size)
 {
@@ -80,7 +88,7 @@ WEFT_INLINE void f32x16_stream(float *p, f32x16 a)
 static int products_tiles(const float *restrict a, const float *restrict b, float *restrict c, int64_t M,
     int64_t N, int64_t K, int threads)
 {
-    const int64_t panel_bytes = weft_padded(K * 32, 4);
+    const int64_t panel_bytes = weft_padded(weft_times(K, 32), 4);
     char *const scratch = weft_allocate((int64_t)threads * panel_bytes, 1);
     if (scratch == NULL)
         return 1;
