@@ -1,13 +1,14 @@
 """The interpreter of the op form: slow, obvious NumPy, the meaning of a program in the sense of docs/language.md.
 
 A definition is evaluated on the grid of its axes, one array dimension per axis, in boxes small enough for memory. A
-recurrence walks its ordered axes one element at a time and is evaluated whole along the others.
+recurrence walks its ordered axis (of several, their wavefronts) and is evaluated whole along the others.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from .dtypes import DType, from_numpy
 from .errors import CallError
 from .expr import Expr, const
 from .op import Axis, Compact, Definition, Op, Pointwise, Reduction, Sort, Tensor
-from .op_interp_grid import Array, Grid, Ranges, evaluate
+from .op_interp_grid import POINTS, Array, Grid, Ranges, evaluate
 from .op_interp_reduce import reduction
-from .recurrence import ordered_axes, sweep_direction
+from .recurrence import offsets, ordered_axes, sweep_direction
 from .scalar_functions import to_storage
 
 MAX_BOX = 1 << 21  # elements of a grid that are evaluated at once
@@ -66,6 +67,26 @@ def storage(value: Array, dtype: DType, float64: bool) -> Array:
     return to_storage(value, dtype)
 
 
+def fronts(d: Definition, extents: list[int]) -> list[Array]:
+    """The points of a sweep's ordered axes, as [axis, point], in groups whose elements do not depend on each other.
+
+    The groups are the hyperplanes of a schedule vector t, t . offset < 0 for every (forward) offset (L. Lamport, "The
+    parallel execution of DO loops", CACM 1974); their order is one in which every element finds what it reads.
+    """
+    names = [a.name for a in d.axes]
+    kept = [names.index(a.name) for a in ordered_axes(d)]
+    step = sweep_direction(d)
+    found = [tuple(step * o[k] for k in kept) for o in offsets(d)]
+    candidates = sorted(itertools.product(range(4), repeat=len(kept)), key=sum)
+    row_major = tuple(int(np.prod(extents[k + 1 :], dtype=np.int64)) for k in range(len(kept)))
+    schedule = next((t for t in candidates if all(np.dot(t, o) < 0 for o in found)), row_major)
+    points = np.indices(extents, dtype=np.int64).reshape(len(kept), -1)
+    level = step * np.tensordot(np.array(schedule, dtype=np.int64), points, axes=1)
+    order = np.argsort(level, kind="stable")
+    cuts = np.flatnonzero(np.diff(level[order])) + 1
+    return [group for group in np.split(points[:, order], cuts, axis=1) if group.size]
+
+
 class _Run:
     def __init__(self, op: Op, symbols: dict[str, int], float64: bool) -> None:
         self.op = op
@@ -98,8 +119,18 @@ class _Run:
     def recurrence(self, d: Definition, whole: Ranges) -> None:
         ordered = [a.name for a in ordered_axes(d)]
         step = sweep_direction(d)
-        for point in itertools.product(*(range(*whole[n])[::step] for n in ordered)):
-            self.box(d, {**whole, **{n: (p, p + 1) for n, p in zip(ordered, point, strict=True)}})
+        if len(ordered) == 1:
+            for p in range(*whole[ordered[0]])[::step]:
+                self.box(d, {**whole, ordered[0]: (p, p + 1)})
+            return
+        assert isinstance(d.body, Pointwise)
+        rest = {n: r for n, r in whole.items() if n not in ordered}
+        for points in fronts(d, [whole[n][1] for n in ordered]):
+            coordinates = dict(zip(ordered, points, strict=True))
+            grid = replace(self.grid({POINTS: (0, len(points[0])), **rest}), points=coordinates)
+            at = tuple(grid.axis(a.name) for a in d.axes)
+            value = storage(evaluate(d.body.expr, grid), d.targets[0].dtype, self.float64)
+            self.tensors[d.name][at] = np.broadcast_to(value, grid.shape)
 
     def boxes(self, d: Definition, ranges: Ranges) -> None:
         """The box, in halves along its longest axis while it is too large."""

@@ -16,11 +16,15 @@ from .scalar_functions import apply, cast, from_storage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Ranges = dict[str, tuple[int, int]]
+POINTS = "*"  # no axis has this name
 
 
 @dataclass
 class Grid:
-    """The axes' ranges, what can be read there, and where reads count (`mask`; None is everywhere)."""
+    """The axes' ranges, what can be read there, and where reads count (`mask`; None is everywhere).
+
+    The dimension named POINTS runs over a list of points; `points` gives their coordinates along some other axes.
+    """
 
     ranges: Ranges
     symbols: Mapping[str, int]
@@ -28,6 +32,7 @@ class Grid:
     float64: bool
     mask: Array | None = None
     params: Mapping[str, Array] = field(default_factory=dict)
+    points: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,9 +40,11 @@ class Grid:
 
     def axis(self, name: str) -> Array:
         """The values of an axis, along its own dimension."""
-        position = list(self.ranges).index(name)
+        position = list(self.ranges).index(POINTS if name in self.points else name)
         shape = [1] * len(self.ranges)
         shape[position] = -1
+        if name in self.points:
+            return self.points[name].reshape(shape)
         return np.arange(*self.ranges[name], dtype=np.int64).reshape(shape)
 
     def kept(self, dtype: DType) -> DType:
@@ -52,7 +59,7 @@ def evaluate(expr: Expr, grid: Grid) -> Array:
                 raise InternalError("a literal without a type in an elaborated expression")
             return np.asarray(value, dtype=grid.kept(dtype).numpy)
         case Var(name):
-            if name in grid.ranges:
+            if name in grid.ranges or name in grid.points:
                 return grid.axis(name)
             return np.asarray(grid.symbols[name], dtype=np.int64)
         case Param(name):
@@ -134,4 +141,4 @@ def _slice(read: Read, array: Array, grid: Grid) -> Array | None:
     return view.reshape(shape)
 
 
-__all__ = ["Array", "Grid", "Ranges", "evaluate"]
+__all__ = ["POINTS", "Array", "Grid", "Ranges", "evaluate"]

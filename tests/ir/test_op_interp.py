@@ -109,6 +109,25 @@ def test_sweeps() -> None:
     np.testing.assert_array_equal(out["z"], [5, 3, 4])
 
 
+@pytest.mark.parametrize("reads", [[(-1, 0), (0, -1)], [(-1, 1), (0, -1)], [(-1, 3), (0, -1), (-2, 0)], [(-1, -1)]])
+@pytest.mark.parametrize("step", [1, -1])
+def test_wavefronts_keep_the_meaning(reads: list[tuple[int, int]], step: int) -> None:
+    offsets = [(step * a, step * b) for a, b in reads]
+    own = " + ".join(f"y.pad(0.5)[i + {a}, j + {b}, c]" for a, b in offsets).replace("+ -", "- ")
+    x = np.random.default_rng(2).standard_normal((5, 6, 2))
+    found = run("(x: f64[M, N, C]) -> (y: f64[M, N, C])", f"y[i, j, c] = ({own}) * 0.25 + x[i, j, c]", x=x)
+    wanted = np.zeros_like(x)
+    for i in range(5)[::step]:
+        for j in range(6)[::step]:
+            around = [(i + a, j + b) for a, b in offsets]
+            inside = [wanted[p] if 0 <= p[0] < 5 and 0 <= p[1] < 6 else 0.5 for p in around]
+            total = inside[0]
+            for value in inside[1:]:
+                total = total + value
+            wanted[i, j] = total * 0.25 + x[i, j]
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_lists() -> None:
     x = np.array([[0, 2, 0, 3], [NAN, 1, 1, -1]], F32)
     out = run(
