@@ -15,7 +15,7 @@ from math import gcd
 from .affine import Affine
 
 MAX_ROWS = 300  # systems that grow beyond are given up
-MAX_WORK = 6000  # combinations of two rows in one proof
+MAX_WORK = 3000  # combinations of two rows in one proof
 MAX_COEFFICIENT = 1 << 80
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
 
 from .affine import COORD, Affine, affine
 from .dtypes import DType
@@ -23,6 +22,7 @@ from .linear import infeasible
 Bound = Expr | int
 Ranges = Mapping[str, tuple[Bound, Bound]]
 
+MAX_CHOICES = 6  # disjunctions that one proof splits into cases
 MAX_ALTERNATIVES = 32  # of a disjunction; a condition with more is treated as unknown
 
 Conjunction = tuple[Affine, ...]  # all of them >= 0
@@ -84,21 +84,66 @@ class Domain:
     @property
     def is_empty(self) -> bool:
         """Whether nothing satisfies it, so that this point is never reached."""
-        count = 1
-        choices: list[Alternatives] = []
-        for choice in self.choices:
-            if count * len(choice) <= MAX_ALTERNATIVES:  # leaving one out only makes less provable
-                count *= len(choice)
-                choices.append(choice)
-        return all(infeasible(self.rows + tuple(r for c in pick for r in c), self.zeros) for pick in product(*choices))
+        return self._excludes(())
 
     def proves(self, condition: Expr) -> bool:
         """Whether the condition always holds here."""
-        return self.with_condition(condition, False).is_empty
+        return self._never(condition, False)
 
     def refutes(self, condition: Expr) -> bool:
         """Whether the condition never holds here."""
-        return self.with_condition(condition).is_empty
+        return self._never(condition, True)
+
+    def _never(self, condition: Expr, holds: bool) -> bool:
+        reader = _Reader(self)
+        alternatives = reader.condition(condition, holds)
+        extended = reader.done(())
+        return all(extended._excludes(rows) for rows in alternatives)
+
+    def _excludes(self, goal: Conjunction) -> bool:
+        """Whether `goal` contradicts what is known. The nearest disjunctions are split into cases."""
+        reached = self._refute(goal)
+        if reached is None:
+            return True
+        ranked: list[tuple[int, int, Alternatives]] = []
+        for place, choice in enumerate(self.choices):
+            steps = [k for k, near in enumerate(reached) if any(_touching(rows, near) for rows in choice)]
+            if steps or not reached:
+                ranked.append((steps[0] if steps else 0, -place, choice))
+        ranked.sort(key=lambda entry: entry[:2])
+        nearest = [choice for _, _, choice in reversed(ranked[:MAX_CHOICES])]
+        return bool(nearest) and self._split(goal, nearest, MAX_ALTERNATIVES)
+
+    def _refute(self, goal: Conjunction) -> list[set[str]] | None:
+        """None if the rows contradict `goal`, else the names around it, nearest first. What is near the goal is tried
+        first: most proofs are short, and elimination is quick on few rows."""
+        if any(not row.terms and row.constant < 0 for row in goal):
+            return None
+        near: set[str] = {n for row in goal for n, _ in row.terms}
+        if not near:
+            return None if infeasible(self.rows, self.zeros) else []
+        out: list[set[str]] = []
+        while not out or len(near) != len(out[-1]):
+            rows, zeros = _touching(self.rows, near), _touching(self.zeros, near)
+            if infeasible(rows + goal, zeros):
+                return None
+            out.append(near)
+            near = near | {n for row in rows + zeros for n, _ in row.terms}
+        return out
+
+    def _split(self, goal: Conjunction, choices: list[Alternatives], budget: int) -> bool:
+        """Whether every way through the disjunctions contradicts the goal. Leaving one out proves less, never more."""
+        if not choices:
+            return False
+        first, rest = choices[-1], choices[:-1]
+        if len(first) > budget:
+            return self._split(goal, rest, budget)
+        share = budget // max(1, len(first))
+        return all(self._refute(goal + rows) is None or self._split(goal + rows, rest, share) for rows in first)
+
+
+def _touching(rows: Conjunction, names: set[str]) -> Conjunction:
+    return tuple(r for r in rows if any(n in names for n, _ in r.terms))
 
 
 def domain(ranges: Ranges, facts: Iterable[Expr] = ()) -> Domain:
@@ -250,6 +295,8 @@ class _Reader:
                 x, factor = self.form(a), as_int(b)
                 if x is None:
                     return None
+                if factor is None and fn is Fn.MOD:
+                    return self.remainder(expr, b)
                 if factor is None or factor <= 0:
                     return const_form(0) if factor == 0 else self.unknown(expr)
                 quotient = self.unknown(Call(Fn.FLOORDIV, (a, b)))
@@ -275,6 +322,14 @@ class _Reader:
                 self.choices += (yes + no,)
                 return out
         return None
+
+    def remainder(self, expr: Expr, divisor: Expr) -> Affine:
+        """Modulo something positive it lies below that; modulo 0 it is 0."""
+        rest, limit = self.unknown(expr), self.form(divisor)
+        if limit is not None:
+            positive = (limit - const_form(1), rest, limit - rest - const_form(1))
+            self.choices += ((positive, (limit, limit * -1, rest, rest * -1), (limit * -1 - const_form(1),)),)
+        return rest
 
     def unknown(self, expr: Expr) -> Affine:
         """An integer we know nothing of, the same for the same expression."""
