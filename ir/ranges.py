@@ -74,6 +74,8 @@ class Domain:
         """The condition holds (or does not). What is not understood of it is left out."""
         reader = _Reader(self)
         alternatives = reader.condition(condition, holds)
+        if not alternatives:
+            return reader.done((const_form(-1),))
         if len(alternatives) == 1:
             return reader.done(alternatives[0])
         return replace(reader.done(()), choices=reader.choices + (alternatives,))
@@ -117,7 +119,7 @@ class Domain:
     def _refute(self, goal: Conjunction) -> list[set[str]] | None:
         """None if the rows contradict `goal`, else the names around it, nearest first. What is near the goal is tried
         first: most proofs are short, and elimination is quick on few rows."""
-        if any(not row.terms and row.constant < 0 for row in goal):
+        if any(not row.terms and row.constant < 0 for row in self.rows + goal):
             return None
         near: set[str] = {n for row in goal for n, _ in row.terms}
         if not near:

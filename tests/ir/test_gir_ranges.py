@@ -67,6 +67,12 @@ def test_floats_are_never_decided() -> None:
     assert not always_true(negated, {})  # a < b is unknown, and stays so
 
 
+def test_what_is_never_reached_satisfies_anything() -> None:
+    nowhere = Domain().with_condition(E("1 < 0"))
+    assert nowhere.is_empty
+    assert nowhere.proves(E("a < b"))
+
+
 def test_bounds_eliminate_the_named_variables_only() -> None:
     low, high = bounds(E("j * 2 + @0 - N"), {"@0": (0, 15)})
     assert low is not None and high is not None
