@@ -149,6 +149,11 @@ def names(body: Body) -> set[str]:
     return found
 
 
+def taken_names(kernel: Kernel, program: Program) -> set[str]:
+    """Names that a new tile or buffer of the kernel may not have."""
+    return names(kernel.body) | {t.name for t in program.tensors} | {s.name for s in program.symbols}
+
+
 def fresh(name: str, taken: set[str]) -> str:
     """`name`, or `name$1`, `name$2` ... : the first that is not taken. It is added to `taken`."""
     base, k, out = name.split("$")[0], 0, name

@@ -29,8 +29,8 @@ from ...ir.gir_tools import (
     fresh,
     map_kernels,
     mutable_tiles,
-    names,
     rename_tile,
+    taken_names,
     tile_written,
     tiles_read,
 )
@@ -48,15 +48,15 @@ class HoistInvariant:
 
     def run(self, program: Program) -> Program:
         env = program_env(program)
-        return map_kernels(program, lambda k: _Hoister(self.max_bytes, k).body(k.body, env))
+        return map_kernels(program, lambda k: _Hoister(self.max_bytes, k, program).body(k.body, env))
 
 
 class _Hoister:
-    def __init__(self, max_bytes: int, kernel: Kernel) -> None:
+    def __init__(self, max_bytes: int, kernel: Kernel, program: Program) -> None:
         self.max_bytes, self.kernel = max_bytes, kernel
         self.mutable = mutable_tiles(kernel.body)
         self.sizes: dict[str, int] = {}
-        self.taken = names(kernel.body)
+        self.taken = taken_names(kernel, program)
 
     def body(self, body: Body, env: Env) -> Body:
         out: list[Stmt] = []

@@ -1,0 +1,90 @@
+"""Duplicate loads: data that a tile already holds is not loaded again.
+
+    a = load<16> x[i, j + @0]            a = load<16> x[i, j + @0]
+    b = load<16> x[i, j + @0]    -->     y = a + a
+    y = a + b
+
+A load is a duplicate of an earlier one of the same elements in this body or one around it, when nothing between them
+may have changed the buffer (a write, a sync, a write anywhere in a loop entered since) or a tile the access uses. Tiles
+do not cross into the body of a parallel loop. `max_bytes` bounds the tiles kept: larger ones would leave the registers.
+
+Runs in the monotone set, after hoisting has brought loads of sibling loops into one body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from ...ir.expr import Expr, refs
+from ...ir.gir import Access, Load, Loop, Program, Role, Stmt, Sync, bodies
+from ...ir.gir import walk as walk_stmts
+from ...ir.gir_tools import (
+    Body,
+    buffer_written,
+    map_kernels,
+    mutable_tiles,
+    rename_tile,
+    tile_written,
+    with_bodies,
+)
+
+Key = tuple[Access, tuple[int, ...], Expr | None, Expr | None]
+
+
+@dataclass(frozen=True)
+class DuplicateLoad:
+    """`max_bytes`: of a tile that is kept instead of loaded again (four bytes an element)."""
+
+    max_bytes: int = 2048
+
+    name: ClassVar[str] = "duplicate_load"
+    form: ClassVar[str] = "gir"
+
+    def run(self, program: Program) -> Program:
+        constant = {t.name for t in program.tensors if t.role is Role.INPUT}
+        return map_kernels(program, lambda k: self.body(k.body, {}, mutable_tiles(k.body), constant))
+
+    def body(self, body: Body, known: dict[Key, str], mutable: set[str], constant: set[str]) -> Body:
+        """`known` maps loads to the tiles that hold them; it is updated to the end of the body."""
+        rest = list(body)
+        out: list[Stmt] = []
+        while rest:
+            stmt = rest.pop(0)
+            inner = bodies(stmt)
+            if inner:
+                _forget(known, [stmt, *(s for b in inner for s in walk_stmts(b))], constant)
+                crosses = isinstance(stmt, Loop) and stmt.kind.is_parallel
+                new = tuple(self.body(b, {} if crosses else dict(known), mutable, constant) for b in inner)
+                out.append(with_bodies(stmt, new) if any(a is not b for a, b in zip(new, inner, strict=True)) else stmt)
+                continue
+            if isinstance(stmt, Load) and stmt.tile not in mutable and prod(stmt.shape) * 4 <= self.max_bytes:
+                key = (stmt.source, stmt.shape, stmt.predicate, stmt.fill)
+                held = known.get(key)
+                if held is not None:
+                    rest = [rename_tile(s, stmt.tile, held) for s in rest]
+                    continue
+                known[key] = stmt.tile
+            else:
+                _forget(known, [stmt], constant)
+            out.append(stmt)
+        return body if len(out) == len(body) and all(a is b for a, b in zip(out, body, strict=True)) else tuple(out)
+
+
+def _forget(known: dict[Key, str], stmts: Iterable[Stmt], constant: set[str]) -> None:
+    """Drop the loads that these statements may make stale."""
+    buffers: set[str] = set()
+    tiles: set[str] = set()
+    synced = False
+    for s in stmts:
+        target, tile = buffer_written(s), tile_written(s)
+        buffers |= {target} if target is not None else set()
+        tiles |= {tile} if tile is not None else set()
+        synced |= isinstance(s, Sync)
+    for key in list(known):
+        source, _, predicate, fill = key
+        used = {n for e in (*source.index, predicate, fill) if e is not None for n in refs(e)}
+        if source.buffer in buffers or used & tiles or (synced and source.buffer not in constant):
+            del known[key]

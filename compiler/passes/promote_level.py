@@ -1,0 +1,238 @@
+"""Level promotion: what fits closer to the unit, and is nobody else's, moves there.
+
+    alloc s: f32[4, 16] sram             alloc s: f32<4, 16> reg
+    store<4, 16> s[@0, @1] = a   -->     s = a
+    t = load<4, 16> s[@0, @1]            t: f32<4, 16> = s
+
+A scratch buffer becomes a register tile when its static shape has at most `reg_bytes`, every access is the whole of it
+(`[@0, @1, ...]`, no predicate), and no parallel loop or sync stands between its `Alloc` and its uses.
+
+    tensor tmp: f32[M, 64] temp          (no tensor)
+    parallel unit i in 0..M step 4 {     parallel unit i in 0..M step 4 {
+      store tmp[i + @0, @1] = a    -->     alloc tmp: f32[4, 64] sram
+      t = load tmp[i + @0, @1]             store tmp[i + @0 - i, @1] = a ...
+
+A dram temporary becomes scratch of one parallel iteration when it is used in one kernel and inside of one parallel loop
+alone, every access stays within the rows that belong to the iteration (one dimension minus the loop index is provably
+in `0 .. step`), and the rows of one iteration have at most `sram_bytes`.
+
+Both take bytes off a farther level and add none there. Runs in the monotone set, before forwarding looks again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar
+
+from ...ir.expr import Call, Cast, Coord, Expr, Fn, Ref, Var, as_int, const
+from ...ir.gir import (
+    Access,
+    Alloc,
+    Compute,
+    Kernel,
+    Level,
+    Load,
+    Loop,
+    Move,
+    Program,
+    Role,
+    Stmt,
+    Store,
+    Sync,
+    Tensor,
+    bodies,
+)
+from ...ir.gir import walk as walk_stmts
+from ...ir.gir_tools import (
+    Body,
+    buffer_read,
+    buffer_written,
+    loops_around,
+    map_kernels,
+    map_statements,
+    with_bodies,
+)
+from ..index_math import Env, program_env
+
+
+@dataclass(frozen=True)
+class PromoteLevel:
+    """`reg_bytes`: of a buffer that becomes a tile; `sram_bytes`: of a temporary that becomes scratch."""
+
+    reg_bytes: int = 1024
+    sram_bytes: int = 65536
+
+    name: ClassVar[str] = "promote_level"
+    form: ClassVar[str] = "gir"
+
+    def run(self, program: Program) -> Program:
+        env = program_env(program)
+        for tensor in program.tensors:
+            if tensor.role is Role.TEMP:
+                program = self.to_sram(program, tensor, env)
+        return map_kernels(program, lambda k: self.to_reg(k.body))
+
+    # -- sram to reg -------------------------------------------------------------------------------------------------
+
+    def to_reg(self, body: Body) -> Body:
+        out: list[Stmt] = []
+        changed = False
+        for k, stmt in enumerate(body):
+            inner = bodies(stmt)
+            if inner:
+                new = tuple(self.to_reg(b) for b in inner)
+                if any(a is not b for a, b in zip(new, inner, strict=True)):
+                    stmt, changed = with_bodies(stmt, new), True
+            elif isinstance(stmt, Alloc) and stmt.level is Level.SRAM and self.is_tile(stmt, body[k + 1 :]):
+                tile = replace(stmt, level=Level.REG)
+                rest = map_statements(body[k + 1 :], lambda s, a=stmt: _in_register(s, a))  # type: ignore[misc]
+                return self.to_reg((*out, tile, *rest))
+            out.append(stmt)
+        return tuple(out) if changed else body
+
+    def is_tile(self, alloc: Alloc, rest: Body) -> bool:
+        shape = tuple(as_int(e) for e in alloc.shape)
+        if None in shape or prod(s for s in shape if s is not None) * alloc.dtype.bytes > self.reg_bytes:
+            return False
+        whole = Access(alloc.name, tuple(Coord(k) for k in range(len(shape))))
+
+        def fits(stmts: Body, free: bool) -> bool:
+            for s in stmts:
+                uses = alloc.name in (buffer_read(s), buffer_written(s))
+                match s:
+                    case Sync():
+                        return False
+                    case Load() if uses:
+                        if not free or s.source != whole or s.shape != shape or s.predicate is not None:
+                            return False
+                    case Store() if uses:
+                        if not free or s.target != whole or s.shape != shape or s.predicate is not None:
+                            return False
+                    case Move() if uses:
+                        return False
+                below = free and not (isinstance(s, Loop) and s.kind.is_parallel)
+                if not all(fits(b, below) for b in bodies(s)):
+                    return False
+            return True
+
+        return fits(rest, True)
+
+    # -- dram to sram ------------------------------------------------------------------------------------------------
+
+    def to_sram(self, program: Program, tensor: Tensor, env: Env) -> Program:
+        """The program with the temporary made scratch, where that is possible."""
+        users = [k for k in program.kernels if any(_uses(s, tensor.name) for s in walk_stmts(k.body))]
+        if len(users) != 1:
+            return program
+        kernel = users[0]
+        home = _home(kernel, tensor.name)
+        if home is None:
+            return program
+        outer = env
+        for around in home[1]:
+            outer = outer.inside(around)
+        for dim in range(len(tensor.shape)):
+            shape = tuple(const(home[0].step) if d == dim else e for d, e in enumerate(tensor.shape))
+            sizes = [as_int(outer.simplify(e)) for e in shape]
+            known = [s for s in sizes if s is not None]
+            if len(known) < len(sizes) or prod(known) * tensor.dtype.bytes > self.sram_bytes:
+                continue
+            if _private(home[0], tensor.name, dim, outer):
+                body = tuple(_replaced(s, home[0], tensor, dim, shape) for s in kernel.body)
+                kernels = tuple(replace(k, body=body) if k is kernel else k for k in program.kernels)
+                tensors = tuple(t for t in program.tensors if t is not tensor)
+                return replace(program, kernels=kernels, tensors=tensors)
+        return program
+
+
+def _in_register(stmt: Stmt, alloc: Alloc) -> Body | None:
+    match stmt:
+        case Load() if stmt.source.buffer == alloc.name:
+            return (Compute(stmt.tile, stmt.shape, Ref(alloc.name), alloc.dtype.arithmetic, stmt.location),)
+        case Store() if stmt.target.buffer == alloc.name:
+            narrow = alloc.dtype is not alloc.dtype.arithmetic
+            value: Expr = Cast(alloc.dtype, stmt.value) if narrow else stmt.value
+            return (Compute(alloc.name, stmt.shape, value, alloc.dtype.arithmetic, stmt.location),)
+    return None
+
+
+def _uses(stmt: Stmt, name: str) -> bool:
+    return name in (buffer_read(stmt), buffer_written(stmt))
+
+
+def _home(kernel: Kernel, name: str) -> tuple[Loop, tuple[Loop, ...]] | None:
+    """The innermost parallel loop that holds every use of a tensor, and the loops around it."""
+    common: list[Loop] | None = None
+    for stmt, loops in loops_around(kernel.body):
+        if _uses(stmt, name):
+            if common is None:
+                common = list(loops)
+            common = [a for a, b in zip(common, loops, strict=False) if a is b]
+    parallel = [k for k, loop in enumerate(common or ()) if loop.kind.is_parallel]
+    if not common or not parallel:
+        return None
+    return common[parallel[-1]], tuple(common[: parallel[-1]])
+
+
+def _private(home: Loop, name: str, dim: int, outer: Env) -> bool:
+    """Whether each iteration of `home` touches only the `step` rows of the dimension that begin at its index."""
+
+    def holds(body: Body, env: Env) -> bool:
+        for s in body:
+            for access in _accesses(s, name):
+                box = env.tile(getattr(s, "shape", ()))
+                offset = box.linear(access.index[dim]) - box.linear(Var(home.var))
+                if not (box.nonnegative(offset) and box.nonnegative((offset * -1).plus(home.step - 1))):
+                    return False
+            below = env.inside(s) if isinstance(s, Loop) else env
+            if isinstance(s, Loop) and s.kind.is_parallel and any(_uses(t, name) for t in walk_stmts(s.body)):
+                return False  # scratch is private to the innermost parallel loop
+            if not all(holds(b, below) for b in bodies(s)):
+                return False
+        return True
+
+    return not any(isinstance(s, Sync) for s in walk_stmts(home.body)) and holds(home.body, outer.inside(home))
+
+
+def _accesses(stmt: Stmt, name: str) -> list[Access]:
+    match stmt:
+        case Load():
+            found = [stmt.source]
+        case Store():
+            found = [stmt.target]
+        case Move():
+            found = [stmt.source, stmt.target]
+        case _:
+            found = []
+    return [a for a in found if a.buffer == name]
+
+
+def _replaced(stmt: Stmt, home: Loop, tensor: Tensor, dim: int, shape: tuple[Expr, ...]) -> Stmt:
+    """The statement with the tensor as scratch of the loop `home`."""
+    if stmt is home:
+        alloc = Alloc(tensor.name, tensor.dtype, shape, Level.SRAM, tensor.location)
+
+        def moved(a: Access) -> Access:
+            if a.buffer != tensor.name:
+                return a
+            offset = Call(Fn.SUB, (a.index[dim], Var(home.var)))
+            return Access(a.buffer, (*a.index[:dim], offset, *a.index[dim + 1 :]))
+
+        def rule(s: Stmt) -> Body | None:
+            match s:
+                case Load() if _uses(s, tensor.name):
+                    return (replace(s, source=moved(s.source)),)
+                case Store() if _uses(s, tensor.name):
+                    return (replace(s, target=moved(s.target), streaming=False),)
+                case Move() if _uses(s, tensor.name):
+                    return (replace(s, source=moved(s.source), target=moved(s.target)),)
+            return None
+
+        return replace(home, body=(alloc, *map_statements(home.body, rule)))
+    inner = bodies(stmt)
+    return (
+        with_bodies(stmt, tuple(tuple(_replaced(s, home, tensor, dim, shape) for s in b) for b in inner))
+        if inner
+        else stmt
+    )
