@@ -188,3 +188,25 @@ def test_empty_programs_and_kernels_hold() -> None:
 def test_errors_name_the_statement() -> None:
     with pytest.raises(UserError, match=r"in: store y\[0, 0\] = v"):
         check("store y[0, 0] = v")
+
+
+def test_tiles_of_tiles_cut_at_the_end_cover() -> None:
+    body = """parallel unit it in 0..M step 64 { parallel unit jt in 0..N step 32 {
+      when jt + 32 <= N {
+        loop i in it..min(it + 64, M) { loop j in jt..jt + 32 step 16 { store<16> y[i, j + @0] = 1.0 } }
+      } else {
+        loop i in it..min(it + 64, M) { loop j in jt..N step 16 { store<16> y[i, j + @0] = 1.0 where j + @0 < N } }
+      } } }"""
+    assert check(body) == []
+    assert any("coverage" in u for u in check(body.replace("it + 64, M", "it + 63, M")))
+
+
+def test_backward_stores_cover() -> None:
+    assert check("parallel unit i in 0..M { loop j in 0..N { store y[M - 1 - i, N - 1 - j] = 1.0 } }") == []
+    assert any("coverage" in u for u in check("parallel unit i in 1..M { loop j in 0..N { store y[M - i, j] = 1.0 } }"))
+
+
+def test_stores_in_a_loop_that_may_not_run_do_not_cover() -> None:
+    body = "parallel unit i in 0..M { loop j in 0..N { %s store y[i, j] = 1.0 } }"
+    assert any("coverage" in u for u in check(body % "loop r in 0..M - 4 {" + " }"))
+    assert check((body % "loop r in 0..4 {") + " }") == []
