@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...ir.affine import affine
-from ...ir.expr import Call, Coord, Expr, Fn, Var, as_int, const, rewrite
+from ...ir.expr import Call, Coord, Expr, Fn, Ref, Var, as_int, const, rewrite, walk
 from ...ir.gir import Access, Load, Loop, LoopKind, Move, Stmt, Store
 
 _VECTORS_AT_ONCE = 4
@@ -15,61 +17,92 @@ def expand_move(move: Move, lanes: int) -> tuple[Stmt, ...]:
     move dst[f(@0, @1)] = src[g(@0, @1)] over [E0, E1]
     -->
     for m0 in 0..E0 { for m1 in 0..E1 step 64 { t = load src[g(m0, m1 + @0)]; store dst[f(m0, m1 + @0)] = t } tail }
+
+    Where the contiguous axes of the two differ, square tiles go through registers and the edges element by element.
     """
-    rank = len(move.shape)
-    axis = _vector_axis(move)
-    order = [k for k in range(rank) if k != axis]
+    target, source = _contiguous(move.target, len(move.shape)), _contiguous(move.source, len(move.shape))
+    if target is not None and source is not None and target != source and move.predicate is None:
+        return _transposing(move, target, source, lanes)
+    return _straight(move, target if target is not None else source, lanes)
+
+
+def _straight(move: Move, axis: int | None, lanes: int) -> tuple[Stmt, ...]:
+    order = [k for k in range(len(move.shape)) if k != axis]
     if axis is None:
-        return _nest(move, order, _copy(move, {}, 1, None))
-    extent = move.shape[axis]
-    width = lanes * _VECTORS_AT_ONCE
+        return _nest(move, order, _copy(move, {}, (), None))
+    extent, width = move.shape[axis], lanes * _VECTORS_AT_ONCE
     known = as_int(extent)
     if known is not None and known <= width:
-        return _nest(move, order, _copy(move, {axis: Coord(0)}, known, None))
-    var = f"$m{axis}"
-    start = Var(var)
-    whole = Call(Fn.SUB, (extent, const(width - 1))) if known is None else const(known // width * width)
-    main = Loop(
-        var, const(0), whole, width, LoopKind.SERIAL, _copy(move, {axis: Call(Fn.ADD, (start, Coord(0)))}, width, None)
-    )
-    stmts: tuple[Stmt, ...] = (main,)
+        return _nest(move, order, _copy(move, {axis: Coord(0)}, (known,), None)) if known else ()
+    here = Call(Fn.ADD, (Var(f"$m{axis}"), Coord(0)))
+    main = _loop(axis, const(0), _whole(extent, width), width, _copy(move, {axis: here}, (width,), None))
+    tail: tuple[Stmt, ...] = ()
     if known is None or known % width:
-        first = Call(Fn.MUL, (Call(Fn.FLOORDIV, (extent, const(width))), const(width)))
-        here = Call(Fn.ADD, (start, Coord(0)))
         inside = Call(Fn.LT, (here, extent))
-        tail = Loop(var, first, extent, lanes, LoopKind.SERIAL, _copy(move, {axis: here}, lanes, inside))
-        stmts += (tail,)
-    return _nest(move, order, stmts)
+        tail = (_loop(axis, _whole(extent, width), extent, lanes, _copy(move, {axis: here}, (lanes,), inside)),)
+    return _nest(move, order, (main, *tail))
 
 
-def _vector_axis(move: Move) -> int | None:
-    """The axis with stride one in the target, else in the source."""
-    for access in (move.target, move.source):
-        last = affine(access.index[-1]) if access.index else None
-        if last is None:
-            continue
-        for axis in range(len(move.shape)):
-            name = f"@{axis}"
-            elsewhere = any(_uses(e, axis) for e in access.index[:-1])
-            if last.coefficients.get(name) == 1 and not elsewhere:
-                return axis
+def _transposing(move: Move, target: int, source: int, n: int) -> tuple[Stmt, ...]:
+    places: dict[int, Expr] = {
+        target: Call(Fn.ADD, (Var(f"$m{target}"), Coord(0))),
+        source: Call(Fn.ADD, (Var(f"$m{source}"), Coord(1))),
+    }
+    ends = {k: _whole(move.shape[k], n) for k in (target, source)}
+    block = _copy(move, places, (n, n), None)
+    inner = _loop(target, const(0), ends[target], n, block)
+    others = [k for k in range(len(move.shape)) if k not in places]
+    main = _nest(move, others, (_loop(source, const(0), ends[source], n, (inner,)),))
+    below = _part(move, target, ends[target], move.shape[target])
+    beside = _part(_part(move, target, const(0), ends[target]), source, ends[source], move.shape[source])
+    return (*main, *_straight(below, source, n), *_straight(beside, target, n))
+
+
+def _part(move: Move, axis: int, lo: Expr, hi: Expr) -> Move:
+    """The same copy with one coordinate between lo and hi only."""
+
+    def place(e: Expr) -> Expr:
+        return rewrite(e, lambda x: Call(Fn.ADD, (x, lo)) if isinstance(x, Coord) and x.axis == axis else None)
+
+    if as_int(lo) == 0:
+        return replace(move, shape=tuple(hi if k == axis else e for k, e in enumerate(move.shape)))
+    a, b = as_int(lo), as_int(hi)
+    extent = const(b - a) if a is not None and b is not None else Call(Fn.SUB, (hi, lo))
+    return replace(
+        move,
+        shape=tuple(extent if k == axis else e for k, e in enumerate(move.shape)),
+        source=Access(move.source.buffer, tuple(place(e) for e in move.source.index)),
+        target=Access(move.target.buffer, tuple(place(e) for e in move.target.index)),
+    )
+
+
+def _whole(extent: Expr, width: int) -> Expr:
+    """The largest multiple of `width` up to an extent."""
+    known = as_int(extent)
+    if known is not None:
+        return const(known // width * width)
+    return Call(Fn.MUL, (Call(Fn.FLOORDIV, (extent, const(width))), const(width)))
+
+
+def _contiguous(access: Access, rank: int) -> int | None:
+    """The axis along which neighbours are neighbours in memory."""
+    last = affine(access.index[-1]) if access.index else None
+    if last is None:
+        return None
+    for axis in range(rank):
+        elsewhere = any(isinstance(n, Coord) and n.axis == axis for e in access.index[:-1] for n in walk(e))
+        if last.coefficients.get(f"@{axis}") == 1 and not elsewhere:
+            return axis
     return None
 
 
-def _uses(expr: Expr, axis: int) -> bool:
-    from ...ir.expr import walk
-
-    return any(isinstance(n, Coord) and n.axis == axis for n in walk(expr))
-
-
-def _copy(move: Move, given: dict[int, Expr], width: int, inside: Expr | None) -> tuple[Stmt, ...]:
-    """One piece: coordinates become loop variables, the vector axis a lane."""
+def _copy(move: Move, given: dict[int, Expr], shape: tuple[int, ...], inside: Expr | None) -> tuple[Stmt, ...]:
+    """One piece: coordinates become loop variables or, as `given` says, tile coordinates."""
     values = {k: given.get(k, Var(f"$m{k}")) for k in range(len(move.shape))}
 
     def place(e: Expr) -> Expr:
         return rewrite(e, lambda n: values[n.axis] if isinstance(n, Coord) else None)
 
-    shape = (width,) if given else ()
     predicate = None if move.predicate is None else place(move.predicate)
     source = Access(move.source.buffer, tuple(place(e) for e in move.source.index))
     target = Access(move.target.buffer, tuple(place(e) for e in move.target.index))
@@ -77,14 +110,17 @@ def _copy(move: Move, given: dict[int, Expr], width: int, inside: Expr | None) -
     fill = None if move.fill is None else place(move.fill)
     if read is not None and fill is None:
         fill = const(0)
+    # With a fill the whole box is written, without one only where the predicate holds.
+    written = inside if move.fill is not None else read
     load = Load("$move", shape, source, read, fill, move.location)
-    from ...ir.expr import Ref
-
-    written = inside if move.fill is not None or move.predicate is None else read
     return (load, Store(target, shape, Ref("$move"), written, location=move.location))
+
+
+def _loop(axis: int, lo: Expr, hi: Expr, step: int, body: tuple[Stmt, ...]) -> Loop:
+    return Loop(f"$m{axis}", lo, hi, step, LoopKind.SERIAL, body)
 
 
 def _nest(move: Move, order: list[int], inner: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
     for k in reversed(order):
-        inner = (Loop(f"$m{k}", const(0), move.shape[k], 1, LoopKind.SERIAL, inner),)
+        inner = (_loop(k, const(0), move.shape[k], 1, inner),)
     return inner

@@ -8,13 +8,12 @@ from functools import singledispatch
 from ...ir.errors import InternalError, ScheduleError
 from ...ir.expr import Expr, Fn, as_int
 from ...ir.gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Reduce, Stmt, Store, Sync
-from . import access, arith
-from .access import Reach
+from . import arith, transfers
 from .context import Buffer, Context
-from .expressions import Memo, evaluate, scalar_i64
+from .expressions import evaluate, scalar_i64
 from .fission import fission, has_sync
 from .linear import dependencies
-from .llvm_text import STORAGE, Elem, Value, arithmetic_elem, index
+from .llvm_text import Elem, Value, arithmetic_elem, index
 from .moves import expand_move
 from .tiles import SCALAR, LazyTile, MutableTile, Spot, rows, spots
 
@@ -89,17 +88,12 @@ def assign(ctx: Context, name: str, tile: LazyTile) -> None:
 
 @statement.register
 def _(stmt: Load, ctx: Context) -> None:
-    reach = Reach(ctx, stmt.source, stmt.shape)
-    reads = dependencies(ctx, *stmt.source.index, stmt.predicate, stmt.fill) | {stmt.source.buffer}
+    assign(ctx, stmt.tile, transfers.load(ctx, stmt))
 
-    names = dict(ctx.names)
 
-    def compute(spot: Spot) -> Value:
-        with ctx.seeing(names):
-            return access.load(reach, spot, stmt.predicate, stmt.fill)
-
-    elem = arithmetic_elem(reach.buffer.dtype)
-    assign(ctx, stmt.tile, LazyTile(stmt.shape, elem, compute, reads, ctx.options.lanes))
+@statement.register
+def _(stmt: Store, ctx: Context) -> None:
+    transfers.store(ctx, stmt)
 
 
 @statement.register
@@ -152,51 +146,6 @@ def _tree(ctx: Context, fn: Fn, values: list[Value]) -> Value:
         values = [arith.apply(code, features, fn, [a, b]) for a, b in zip(values[::2], values[1::2], strict=False)]
         values += odd
     return values[0]
-
-
-@statement.register
-def _(stmt: Store, ctx: Context) -> None:
-    ctx.force_readers(stmt.target.buffer)
-    reach = Reach(ctx, stmt.target, stmt.shape)
-    stride = reach.lane_stride
-    contiguous = stride is not None and stride.constant == 1
-    streaming = (
-        stmt.streaming and ctx.options.streaming and contiguous and reach.base is not None and stmt.predicate is None
-    )
-    for row in rows(stmt.shape):
-        pieces = [Spot(stmt.shape, row, s.start, s.width) for s in spots(stmt.shape[-1:], ctx.options.lanes)]
-        if streaming:
-            _stream_row(ctx, reach, pieces, stmt.value)
-            continue
-        for spot in pieces:
-            memo = Memo()
-            mask = None if stmt.predicate is None else evaluate(ctx, stmt.predicate, spot, memo)
-            access.store(reach, spot, evaluate(ctx, stmt.value, spot, memo), mask)
-
-
-def _stream_row(ctx: Context, reach: Reach, pieces: list[Spot], value: Expr) -> None:
-    """Non-temporal stores need whole aligned vectors: tested once for each row, plain stores otherwise."""
-    code = ctx.code
-    elem = STORAGE[reach.buffer.dtype]
-    widest = max(spot.width for spot in pieces)
-    values = [access.to_storage(code, evaluate(ctx, value, spot), reach.buffer.dtype) for spot in pieces]
-    values = [code.splat(v, s.width) for v, s in zip(values, pieces, strict=True)]
-    if widest * elem.bits < 128:
-        for spot, v in zip(pieces, values, strict=True):
-            access.store_raw(reach, spot, v, streaming=False)
-        return
-    ctx.streams = True
-    address = code.op(f"ptrtoint {reach.pointer(pieces[0]).typed} to i64", Elem.I64)
-    low = code.op(f"and {address.typed}, {widest * elem.bits // 8 - 1}", Elem.I64)
-    aligned = code.op(f"icmp eq {low.typed}, 0", Elem.I1)
-    fast, slow, done = code.new_label("stream"), code.new_label("plain"), code.new_label("stored")
-    code.branch(aligned, fast, slow)
-    for label, streaming in ((fast, True), (slow, False)):
-        code.label(label)
-        for spot, v in zip(pieces, values, strict=True):
-            access.store_raw(reach, spot, v, streaming=streaming and spot.width == widest)
-        code.jump(done)
-    code.label(done)
 
 
 @statement.register

@@ -1,0 +1,93 @@
+"""Load and Store statements: which way a tile goes between registers and memory."""
+
+from __future__ import annotations
+
+from ...ir.expr import Expr
+from ...ir.gir import Load, Store
+from . import access
+from .access import Reach
+from .context import Context
+from .expressions import Memo, evaluate
+from .linear import dependencies
+from .llvm_text import Elem, Value, arithmetic_elem
+from .storage import from_storage, to_storage
+from .tiles import LazyTile, Spot, rows, spots
+from .transpose import block_start, is_transposed, load_block, store_block
+
+_STREAM_BITS = 128  # narrower vectors have no non-temporal store
+
+
+def load(ctx: Context, stmt: Load) -> LazyTile:
+    """The tile that a Load introduces; memory is read when a piece is first used, or before it may change."""
+    reach = Reach(ctx, stmt.source, stmt.shape)
+    reads = dependencies(ctx, *stmt.source.index, stmt.predicate, stmt.fill) | {stmt.source.buffer}
+    names = dict(ctx.names)
+    transposed = stmt.predicate is None and is_transposed(reach, stmt.shape)
+    blocks: dict[tuple[tuple[int, ...], int, int], list[Value]] = {}
+
+    def compute(spot: Spot) -> Value:
+        first = block_start(spot) if transposed else None
+        if first is not None:
+            key = (spot.row[:-1], first, spot.start)
+            if key not in blocks:
+                blocks[key] = load_block(reach, spot, first)
+            return from_storage(ctx.code, blocks[key][spot.row[-1] - first], reach.buffer.dtype)
+        with ctx.seeing(names):
+            return access.load(reach, spot, stmt.predicate, stmt.fill)
+
+    return LazyTile(stmt.shape, arithmetic_elem(reach.buffer.dtype), compute, reads, ctx.options.lanes)
+
+
+def store(ctx: Context, stmt: Store) -> None:
+    ctx.force_readers(stmt.target.buffer)
+    reach = Reach(ctx, stmt.target, stmt.shape)
+    if stmt.predicate is None and is_transposed(reach, stmt.shape):
+        _store_blocks(ctx, reach, stmt)
+        return
+    contiguous = reach.lane_stride is not None and reach.lane_stride.constant == 1
+    whole = contiguous and reach.base is not None and stmt.predicate is None
+    for row in rows(stmt.shape):
+        pieces = [Spot(stmt.shape, row, s.start, s.width) for s in spots(stmt.shape[-1:], ctx.options.lanes)]
+        widest = max(s.width for s in pieces) * reach.storage.bits
+        if stmt.streaming and ctx.options.streaming and whole and widest >= _STREAM_BITS:
+            _stream_row(ctx, reach, pieces, stmt.value)
+            continue
+        for spot in pieces:
+            memo = Memo()
+            mask = None if stmt.predicate is None else evaluate(ctx, stmt.predicate, spot, memo)
+            access.store(reach, spot, evaluate(ctx, stmt.value, spot, memo), mask)
+
+
+def _bits(ctx: Context, reach: Reach, value: Expr, spot: Spot) -> Value:
+    """What is stored at a spot, in every lane."""
+    return ctx.code.splat(to_storage(ctx.code, evaluate(ctx, value, spot), reach.buffer.dtype), spot.width)
+
+
+def _store_blocks(ctx: Context, reach: Reach, stmt: Store) -> None:
+    """Rows are contiguous, lanes are not: square blocks are transposed in registers, the rest goes lane by lane."""
+    for spot in spots(stmt.shape, ctx.options.lanes):
+        first = block_start(spot)
+        if first is None:
+            access.store_raw(reach, spot, _bits(ctx, reach, stmt.value, spot), streaming=False)
+        elif first == spot.row[-1]:
+            block = [Spot(spot.shape, (*spot.row[:-1], first + k), spot.start, spot.width) for k in range(spot.width)]
+            store_block(reach, spot, [_bits(ctx, reach, stmt.value, s) for s in block])
+
+
+def _stream_row(ctx: Context, reach: Reach, pieces: list[Spot], value: Expr) -> None:
+    """Non-temporal stores need whole aligned vectors: tested once for each row, plain stores otherwise."""
+    code = ctx.code
+    widest = max(spot.width for spot in pieces)
+    values = [_bits(ctx, reach, value, spot) for spot in pieces]
+    ctx.streams = True
+    address = code.op(f"ptrtoint {reach.pointer(pieces[0]).typed} to i64", Elem.I64)
+    low = code.op(f"and {address.typed}, {widest * reach.storage.bits // 8 - 1}", Elem.I64)
+    aligned = code.op(f"icmp eq {low.typed}, 0", Elem.I1)
+    fast, slow, done = code.new_label("stream"), code.new_label("plain"), code.new_label("stored")
+    code.branch(aligned, fast, slow)
+    for label, streaming in ((fast, True), (slow, False)):
+        code.label(label)
+        for spot, v in zip(pieces, values, strict=True):
+            access.store_raw(reach, spot, v, streaming=streaming and spot.width == widest)
+        code.jump(done)
+    code.label(done)
