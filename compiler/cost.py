@@ -182,6 +182,3 @@ def _kernel(name: str, node: Node, traffic: tuple[Traffic, Traffic, Traffic], ma
 def _directions(traffic: Traffic) -> Bytes:
     read = sum(v for (_, k), v in traffic.items() if k is Kind.READ)
     return Bytes(read, sum(traffic.values()) - read)
-
-
-cost_of = analyse

@@ -10,7 +10,7 @@ A scratch buffer becomes a register tile when its static shape has at most `reg_
     tensor tmp: f32[M, 64] temp          (no tensor)
     parallel unit i in 0..M step 4 {     parallel unit i in 0..M step 4 {
       store tmp[i + @0, @1] = a    -->     alloc tmp: f32[4, 64] sram
-      t = load tmp[i + @0, @1]             store tmp[i + @0 - i, @1] = a ...
+      t = load tmp[i + @0, @1]             store tmp[@0, @1] = a ...
 
 A dram temporary becomes scratch of one parallel iteration when it is used in one kernel and inside of one parallel loop
 alone, every access stays within the rows that belong to the iteration (one dimension minus the loop index is provably
@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
-from ...ir.expr import Call, Cast, Coord, Expr, Fn, Ref, Var, as_int, const
+from ...ir.expr import Cast, Coord, Expr, Ref, Var, as_int, const
 from ...ir.gir import (
     Access,
     Alloc,
@@ -53,7 +53,7 @@ from ...ir.gir_tools import (
     map_statements,
     with_bodies,
 )
-from ..index_math import Env, program_env
+from ..index_math import Env, linear, program_env
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,8 @@ def _replaced(stmt: Stmt, home: Loop, tensor: Tensor, dim: int, shape: tuple[Exp
         def moved(a: Access) -> Access:
             if a.buffer != tensor.name:
                 return a
-            offset = Call(Fn.SUB, (a.index[dim], Var(home.var)))
-            return Access(a.buffer, (*a.index[:dim], offset, *a.index[dim + 1 :]))
+            offset = linear(a.index[dim]) - linear(Var(home.var))
+            return Access(a.buffer, (*a.index[:dim], offset.to_expr(), *a.index[dim + 1 :]))
 
         def rule(s: Stmt) -> Body | None:
             match s:
