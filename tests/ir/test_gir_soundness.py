@@ -54,7 +54,7 @@ def texts(draw: st.DrawFn) -> str:
           }} }} }} }}"""
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(texts(), st.integers(0, 5), st.integers(0, 99))
 def test_proved_programs_run_without_error(text: str, extent: int, seed: int) -> None:
     program = parse_program(text)
@@ -88,3 +88,39 @@ def test_refused_accesses_do_fail_somewhere(text: str) -> None:
             except VerifyError:
                 shown = True  # often the access itself, sometimes a mistake before it
         assert shown, f"{error}\n{text}"
+
+
+@st.composite
+def covers(draw: st.DrawFn) -> str:
+    """Nested loops around one or two stores to an output of one dimension."""
+
+    def pick(*options: str) -> str:
+        return draw(st.sampled_from(options))
+
+    def store() -> str:
+        term = pick("i + @0", "j + @0", "i", "j", "M - 1 - i", "M - 1 - j", "i + j", "i * 2 + @0", "j + i + @0")
+        return f"store<{pick('1', '2', '4')}> y[{term}] = 1.0 where {term} < M and {pick(term + ' >= 0', 'i >= 0')}"
+
+    outer = f"loop i in {pick('0', '1', '0')}..{pick('M', 'M - 1', '(M + 1) // 2', '4')} step {pick('1', '2', '4')}"
+    inner = f"loop j in {pick('0', 'i')}..{pick('min(i + 4, M)', 'min(i + 2, M)', 'M', '2', '4')} step {pick('1', '2')}"
+    body = f"{inner} {{ {store()} }}\n{pick('', store().replace('j', 'i'))}"
+    if draw(st.booleans()):
+        body = f"when i + {pick('2', '4')} <= M {{ {body} }} else {{ {inner} {{ {store()} }} }}"
+    return f"program t(M) {{ tensor y: f32[M] output\n kernel k {{ {outer} {{ {body} }} }} }}"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(covers())
+def test_outputs_shown_to_be_complete_are(text: str) -> None:
+    program = parse_program(text)
+    try:
+        unproved = verify(program)
+    except VerifyError:
+        return
+    if any("coverage" in u for u in unproved):
+        return
+    for extent in range(10):
+        try:
+            interpret(program, {}, {"M": extent})
+        except VerifyError as error:
+            assert "completely" not in str(error), text
