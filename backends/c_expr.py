@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ..ir.dtypes import DType
 from ..ir.errors import InternalError, VerifyError
-from ..ir.expr import COMPARISONS, LOGICAL, Call, Cast, Const, Coord, Expr, Fn, Ref, Var
+from ..ir.expr import COMPARISONS, LOGICAL, Call, Cast, Const, Coord, Expr, Fn, Ref, Var, const
 from .c_apply import INFIX, Applier
-from .c_index import Poly, is_bounded, poly
+from .c_index import Poly, is_bounded, poly, ref_free, substitute_coords, uses_coord
 from .c_types import SCALAR, literal, vector
 from .c_values import (
     ATOM,
@@ -81,7 +81,9 @@ class Scope:
 
 
 class ExprPrinter(Applier):
-    """Prints expressions in a scope."""
+    """Prints expressions in a scope. `register` is the number of bytes of a vector register."""
+
+    register = 64
 
     # ---- types
 
@@ -132,8 +134,9 @@ class ExprPrinter(Applier):
                 if isinstance(arg, Const) and arg.dtype is None and dtype is not DType.BOOL:
                     kind = DType.F64 if isinstance(arg.value, float) else DType.I64
                     return self.convert.cast(self._const(arg.value, kind), dtype)
-                inner = self.value(arg, at, scope)
-                return self.convert.cast(inner, dtype)
+                if dtype.arithmetic.bytes == 4 and self._too_wide((arg,), at, scope):
+                    return self._by_halves(expr, at, scope)
+                return self.convert.cast(self.value(arg, at, scope), dtype)
             case Call(fn, args):
                 if fn in (Fn.ADD, Fn.SUB, Fn.MUL, Fn.NEG) and is_bounded(expr, scope.bounded):
                     return self.integer(expr, at, scope)
@@ -186,8 +189,6 @@ class ExprPrinter(Applier):
 
     def integer(self, expr: Expr, at: At, scope: Scope) -> Value:
         """An i64 expression in which nothing overflows, put in order."""
-        from .c_index import substitute_coords, uses_coord
-
         last = len(at.coords) - 1
         if at.lanes > 1 and uses_coord(expr, last):
             v = vector("i64", at.lanes)
@@ -258,7 +259,45 @@ class ExprPrinter(Applier):
             dtype = want or (DType.F32 if any(_is_float(a) for a in args) else DType.I64)
         return [self.convert.cast(self.value(a, at, scope, dtype), dtype) for a in args]
 
+    def _too_wide(self, args: tuple[Expr, ...], at: At, scope: Scope) -> bool:
+        """Whether index arithmetic across lanes would take vectors of two registers (i64 beside 4-byte tiles)."""
+        wide = self.convert.word == 4 and 8 * at.lanes > self.register and self.common(args, scope) is DType.I64
+        return wide and all(ref_free(a) for a in args) and any(uses_coord(a, len(at.coords) - 1) for a in args)
+
+    def _by_halves(self, expr: Expr, at: At, scope: Scope) -> Value:
+        """A value of 4 bytes per lane, evaluated for the lower and the upper half of the lanes."""
+        half = at.lanes // 2
+        upper = (*at.coords[:-1], Call(Fn.ADD, (at.coords[-1], const(half))))
+        parts = [
+            self.convert.canonical(self.value(expr, At(coords, half), scope), half) for coords in (at.coords, upper)
+        ]
+        name = self.helpers.use(f"{vector(parts[0].element, at.lanes)}_join")
+        text = f"{name}({parts[0].text}, {parts[1].text})"
+        return Value(text, parts[0].dtype, at.lanes, ATOM, parts[0].mask)
+
+    def _compare_lanes(self, fn: Fn, args: tuple[Expr, ...], at: At, scope: Scope) -> Value | None:
+        """Comparison of index expressions linear in the lane: the lane number against one bound, in 4-byte integers.
+
+        The bound is clamped to their range, which the lane number times its factor never reaches."""
+        last = len(at.coords) - 1
+        if not all(is_bounded(a, scope.bounded) for a in args):
+            return None
+        form = poly(args[0]) - poly(args[1])
+        stride = form.stride(last, lambda f: uses_coord(f, last))
+        step = None if stride is None else stride.value
+        if step is None or not 0 < abs(step) <= 1 << 20:
+            return None
+        use, v = self.helpers.use, vector("i32", at.lanes)
+        bound = self.poly(-form.at(dict(enumerate(at.coords))), at, scope)
+        lane = f"{use(v + '_iota')}()" if step == 1 else f"{use(v + '_iota')}() * {step}"
+        symbol, level = _RELATION[fn]
+        text = f"{lane} {symbol} {use(v + '_set')}({use('weft_clamp')}({bound.text}))"
+        return Value(text, DType.BOOL, at.lanes, level, 4)
+
     def _compare(self, fn: Fn, args: tuple[Expr, ...], at: At, scope: Scope) -> Value:
+        if self._too_wide(args, at, scope):
+            direct = self._compare_lanes(fn, args, at, scope)
+            return direct if direct is not None else self._by_halves(Call(fn, args), at, scope)
         dtype = self.common(args, scope)
         if dtype is not None and not dtype.is_float and any(_is_float(a) for a in args):
             dtype = DType.F64  # `i < 2.5` must not round the literal

@@ -321,6 +321,16 @@ _FIXED: dict[str, Generated] = {
     ),
     "weft_shuffle": ((), _SHUFFLE),
     "weft_thread": ((), _THREAD),
+    "weft_clamp": (
+        (),
+        "// Into the range of 32 bits.\n"
+        + function(
+            "int32_t",
+            "weft_clamp",
+            "int64_t a",
+            "return a > INT32_MAX ? INT32_MAX : a < INT32_MIN ? INT32_MIN : (int32_t)a;",
+        ),
+    ),
     "weft_times": (
         (),
         "// The product of two extents, or more than any memory holds.\n"

@@ -49,6 +49,15 @@ def _set(name: str, t: str, n: int) -> Generated:
     return (v,), function(v, name, f"{ELEMENTS[t][0]} x", f"return ({v}){{{', '.join(['x'] * n)}}};")
 
 
+def _join(name: str, t: str, n: int) -> Generated:
+    v, half = f"{t}x{n}", f"{t}x{n // 2}"
+    plain = f"const {half} parts[2] = {{lo, hi}};\n{v} r;\nmemcpy(&r, parts, sizeof r);\nreturn r;"
+    if ELEMENTS[t][1] * n == 64:
+        fast = f"return ({v})_mm512_insertf64x4(_mm512_castpd256_pd512((__m256d)lo), (__m256d)hi, 1);"
+        plain = guarded("defined(__AVX512F__)", fast, plain)
+    return (v, half), vector_function(v, name, f"{half} lo, {half} hi", plain)
+
+
 def _iota(name: str, t: str, n: int) -> Generated:
     v = f"{t}x{n}"
     return (v,), function(v, name, "void", f"return ({v}){{{', '.join(map(str, range(n)))}}};")
@@ -253,6 +262,7 @@ def _widen(bits: int) -> Callable[[str, str, int], Generated | None]:
 _OPS: dict[str, Callable[[str, str, int], Generated | None]] = {
     "set": _set,
     "iota": _iota,
+    "join": _join,
     "add": _wrapping("+"),
     "sub": _wrapping("-"),
     "mul": _wrapping("*"),

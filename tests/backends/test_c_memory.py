@@ -187,3 +187,27 @@ def test_functions(target: str, machine: str | None) -> None:
     want = interpret(program, {"x": x})["y"]
     got = run(program, get_target(target, machine).load(program), {"x": x}, {})["y"]
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-44)
+
+
+INDICES = """
+program indices(N) {
+  tensor y: f32[N, 6, 32] output
+  kernel k {
+    parallel unit i in 0..N {
+      store<32> y[i, 0, @0] = 1.0 if @0 <= i else 2.0
+      store<32> y[i, 1, @0] = 1.0 if 3*@0 - i > 7 else 2.0
+      store<32> y[i, 2, @0] = f32(abs(@0 - i))
+      store<32> y[i, 3, @0] = 1.0 if abs(i - @0) < 5 and @0 != i else 2.0
+      store<32> y[i, 4, @0] = 1.0 if i == @0 or i*1000000000 < @0 - 5 else 2.0
+      store<32> y[i, 5, @0] = f32(@0 * i // 3 % 5)
+    }
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("machine", [None, "avx2"])
+def test_index_arithmetic_across_lanes(machine: str | None) -> None:
+    program, executable = build(INDICES, machine)
+    want = interpret(program, {}, {"N": 40})["y"]
+    np.testing.assert_array_equal(run(program, executable, {}, {"N": 40})["y"], want)
