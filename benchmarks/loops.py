@@ -17,6 +17,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 _LINE = 64  # bytes; one vector of 16 floats, one cache line
+_ALONE = 2 << 20  # bytes that one thread moves sooner than it wakes another
 _CHAINS = 12  # independent accumulators: more than latency times throughput of any machine of this kind
 
 _IR = """
@@ -136,11 +137,12 @@ class Loops:
     def move(self, source: np.ndarray, target: np.ndarray, read: int, write: int) -> None:
         """Reads `read` bytes of `source` and writes `write` bytes of `target`: copies what both share."""
         copies, reads, writes = (n // _LINE for n in (min(read, write), max(read - write, 0), max(write - read, 0)))
+        team = self.threads if read + write > _ALONE else 1
         s, t, sinks = source.ctypes.data, target.ctypes.data, self._sinks.ctypes.data
 
         def part(k: int) -> None:
             def cut(n: int) -> tuple[int, int]:
-                return n * k // self.threads, n * (k + 1) // self.threads
+                return n * k // team, n * (k + 1) // team
 
             (c0, c1), (r0, r1), (w0, w1) = cut(copies), cut(reads), cut(writes)
             self._move(s + c0 * _LINE, t + c0 * _LINE, c1 - c0, 0, 0, sinks + k * _LINE)
@@ -149,7 +151,10 @@ class Loops:
             if w1 > w0:
                 self._move(s, t + (copies + w0) * _LINE, 0, 0, w1 - w0, sinks + k * _LINE)
 
-        self._team.run(part)
+        if team == 1:
+            part(0)
+        else:
+            self._team.run(part)
 
     def fma_flops(self, seconds: float = 0.1) -> float:
         """Flops per second of all threads together, the best of a few tries."""

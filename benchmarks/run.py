@@ -243,6 +243,7 @@ def main() -> int:
         f"{info['cpu']}, {options.threads} threads, {name.split()[0]}: "
         f"{info['fma_gflops']:.0f} GFLOP/s, {info['copy_gb_per_s']:.0f} GB/s read and written"
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no stopped process is left behind
     workers = [start(n, options.threads, cpus, environment) for n in names]
     rows = []
     try:

@@ -9,10 +9,12 @@ library prints goes to standard error.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -41,7 +43,15 @@ def _turn(call: Callable[[], object], seconds: float) -> list[float]:
             return samples
 
 
+def _end_with_parent() -> None:
+    """A stopped process would outlive a harness that is killed."""
+    if sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+
 def main() -> None:
+    _end_with_parent()
     parser = argparse.ArgumentParser()
     parser.add_argument("contender")
     parser.add_argument("--threads", type=int, required=True)
