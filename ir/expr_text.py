@@ -14,6 +14,7 @@ import math
 import re
 
 from .dtypes import DType
+from .errors import Location
 from .expr import ARITY, Boundary, Call, Cast, Const, Coord, Expr, Fn, Param, Read, Ref, Var
 from .lexer import Kind, Token, TokenStream
 
@@ -196,6 +197,8 @@ class ExprParser:
         fn = FUNCTIONS.get(token.text)
         if fn is None:
             return self.call(token, args)
+        if fn in (Fn.MAX, Fn.MIN) and len(args) > 2:
+            return fold_left(fn, args, token.location)
         if len(args) != ARITY[fn]:
             self.tokens.error(f"`{fn}` takes {ARITY[fn]} argument(s), found {len(args)}", token)
         return Call(fn, args, token.location)
@@ -235,6 +238,14 @@ class ExprParser:
         if math.isinf(number) and text != "inf":
             self.tokens.error(f"the number {token.shown} is too large", token, "write `inf` for infinity")
         return Const(number, dtype or self.float_dtype)
+
+
+def fold_left(fn: Fn, args: tuple[Expr, ...], location: Location) -> Expr:
+    """`max(a, b, c)` is `max(max(a, b), c)`."""
+    out = args[0]
+    for arg in args[1:]:
+        out = Call(fn, (out, arg), location)
+    return out
 
 
 def depth(expr: Expr) -> int:

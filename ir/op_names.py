@@ -178,7 +178,11 @@ class Names:
     def check_axis(self, axis: SurfaceAxis, scope: Scope) -> None:
         check_name(axis.name, axis.location, "an axis")
         if axis.name in scope.axes:
-            raise VerifyError(f"the axis `{axis.name}` is already in use here", axis.location, "rename it")
+            raise VerifyError(
+                f"the axis `{axis.name}` is already in use here",
+                axis.location,
+                "rename it, or end the reduction around it by parentheses: `(sum[j] a[j]) * (sum[j] b[j])`",
+            )
         if axis.name in self.symbols or axis.name in self.tensors or axis.name in self.later:
             kind = "a symbol" if axis.name in self.symbols else "a tensor"
             raise VerifyError(f"the axis `{axis.name}` has the name of {kind}", axis.location, "rename it")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from .dtypes import DType
 from .errors import Location, ParseError
 from .expr import ARITY, Boundary, Call, Cast, Const, Expr, Fn, Param, Read, Var
-from .expr_text import CONSTANTS, FUNCTIONS
+from .expr_text import CONSTANTS, FUNCTIONS, fold_left
 from .surface import FnCall, ReduceExpr, SurfaceAxis, SurfaceCompact, SurfaceSort
 
 DTYPES = {d.value: d for d in DType}
@@ -163,6 +163,8 @@ class PythonExpr:
                 fn = FUNCTIONS.get(name)
                 if fn is None:
                     return FnCall(name, args, here)
+                if fn in (Fn.MAX, Fn.MIN) and len(args) > 2:
+                    return fold_left(fn, args, here)
                 if len(args) != ARITY[fn]:
                     raise self.fail(node, f"`{fn}` takes {ARITY[fn]} argument(s), found {len(args)}")
                 return Call(fn, args, here)
