@@ -9,20 +9,22 @@ from ...ir.expr import Call, Coord, Expr, Fn, Ref, Var, as_int, const, rewrite, 
 from ...ir.gir import Access, Load, Loop, LoopKind, Move, Stmt, Store
 
 _VECTORS_AT_ONCE = 4
+_TILES_AT_ONCE = 4
 
 
-def expand_move(move: Move, lanes: int) -> tuple[Stmt, ...]:
+def expand_move(move: Move, lanes: int, tile: int) -> tuple[Stmt, ...]:
     """`move` as a nest of loops: vectors along an axis that is contiguous in the source or the target.
 
     move dst[f(@0, @1)] = src[g(@0, @1)] over [E0, E1]
     -->
     for m0 in 0..E0 { for m1 in 0..E1 step 64 { t = load src[g(m0, m1 + @0)]; store dst[f(m0, m1 + @0)] = t } tail }
 
-    Where the contiguous axes of the two differ, square tiles go through registers and the edges element by element.
+    Where the contiguous axes of the two differ, squares of `tile` elements a side go through registers, and the edges
+    element by element.
     """
     target, source = _contiguous(move.target, len(move.shape)), _contiguous(move.source, len(move.shape))
     if target is not None and source is not None and target != source and move.predicate is None:
-        return _transposing(move, target, source, lanes)
+        return _transposing(move, target, source, lanes, tile)
     return _straight(move, target if target is not None else source, lanes)
 
 
@@ -43,19 +45,23 @@ def _straight(move: Move, axis: int | None, lanes: int) -> tuple[Stmt, ...]:
     return _nest(move, order, (main, *tail))
 
 
-def _transposing(move: Move, target: int, source: int, n: int) -> tuple[Stmt, ...]:
+def _transposing(move: Move, target: int, source: int, lanes: int, n: int) -> tuple[Stmt, ...]:
     places: dict[int, Expr] = {
         target: Call(Fn.ADD, (Var(f"$m{target}"), Coord(0))),
         source: Call(Fn.ADD, (Var(f"$m{source}"), Coord(1))),
     }
     ends = {k: _whole(move.shape[k], n) for k in (target, source)}
     block = _copy(move, places, (n, n), None)
-    inner = _loop(target, const(0), ends[target], n, block)
+    # A few tiles side by side along the source, so that whole runs of it are read while its pages are at hand.
+    outer, run = f"$o{source}", n * _TILES_AT_ONCE
+    stop = Call(Fn.MIN, (Call(Fn.ADD, (Var(outer), const(run))), ends[source]))
+    inner = Loop(f"$m{source}", Var(outer), stop, n, LoopKind.SERIAL, block)
+    middle = _loop(target, const(0), ends[target], n, (inner,))
     others = [k for k in range(len(move.shape)) if k not in places]
-    main = _nest(move, others, (_loop(source, const(0), ends[source], n, (inner,)),))
+    main = _nest(move, others, (Loop(outer, const(0), ends[source], run, LoopKind.SERIAL, (middle,)),))
     below = _part(move, target, ends[target], move.shape[target])
     beside = _part(_part(move, target, const(0), ends[target]), source, ends[source], move.shape[source])
-    return (*main, *_straight(below, source, n), *_straight(beside, target, n))
+    return (*main, *_straight(below, source, lanes), *_straight(beside, target, lanes))
 
 
 def _part(move: Move, axis: int, lo: Expr, hi: Expr) -> Move:

@@ -155,7 +155,9 @@ def _(stmt: Sync, ctx: Context) -> None:
 
 @statement.register
 def _(stmt: Move, ctx: Context) -> None:
-    for inner in expand_move(stmt, ctx.options.lanes):
+    lanes = ctx.options.lanes
+    tile = lanes // 2 if ctx.buffer(stmt.target.buffer).dtype.bytes == 8 else lanes
+    for inner in expand_move(stmt, lanes, tile):
         statement(inner, ctx)
 
 
