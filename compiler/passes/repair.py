@@ -14,7 +14,8 @@ from ...ir.op import Definition, Reduction
 
 def factor_repair(target: str, t: Expr, members: Mapping[str, Definition]) -> Expr:
     """old * T(old, new), but the state itself where no reference changed, and the identity where a maximum or minimum
-    was still the identity: T is then 0, whatever its formula makes of infinities."""
+    was still the identity: T is then 0, whatever its formula makes of infinities. A scale that is still zero has seen
+    zeros alone (sampling.py, `stays_bounded`): what 0 / 0 left behind is dropped likewise."""
     names = sorted({p.name.partition(".")[2] for p in walk(t) if isinstance(p, Param)})
     same: Expr | None = None
     unseen: Expr | None = None
@@ -26,9 +27,16 @@ def factor_repair(target: str, t: Expr, members: Mapping[str, Definition]) -> Ex
             unseen = _also(Fn.OR, unseen, Call(Fn.EQ, (Param(f"old.{name}"), body.monoid.identity[0])))
     old = Param(f"old.{target}")
     out: Expr = Call(Fn.MUL, (old, t))
+    if not any(isinstance(n, Call) and _is_exponential(n) for n in walk(t)):
+        out = Call(Fn.SELECT, (Call(Fn.EQ, (t, Const(0.0))), Const(0.0), out))
     if unseen is not None:
         out = Call(Fn.SELECT, (unseen, Const(0.0), out))
     return out if same is None else Call(Fn.SELECT, (same, old, out))
+
+
+def _is_exponential(n: Call) -> bool:
+    """A factor that is small, but no zero, where it underflows: what it multiplies must not be dropped."""
+    return n.fn in (Fn.EXP, Fn.EXP2) or (n.fn is Fn.POW and any(isinstance(x, Param) for x in walk(n.args[1])))
 
 
 def chan_repair(target: str, total: str, count: str) -> Expr:

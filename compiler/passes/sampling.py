@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...ir.dtypes import DType
-from ...ir.expr import Cast, Const, Expr, Param, Read, rewrite
+from ...ir.expr import Cast, Const, Expr, Param, Read, rewrite, walk
 from ...ir.scalar_functions import Array, Value, evaluate
 from .summand import Summand
 
@@ -67,24 +67,36 @@ def is_action(s: Summand, t: Expr, types: Mapping[str, DType], seed: int = 0) ->
 
 def stays_bounded(s: Summand, own: Mapping[str, Expr], types: Mapping[str, DType], seed: int = 2) -> bool:
     """Whether a summand stays in range while its references are still on their way: with every reference at what this
-    very element contributes to it (`own` gives the references' summands), large inputs give no huge value.
+    very element contributes to it (`own` gives the references' summands), neither large inputs nor references near zero
+    give a huge value, or a NaN that inputs of ordinary size do not give.
 
-    exp(x - r) with r = max x stays below 1; with r the maximum of something else it may overflow before r has come.
+    exp(x - r) with r = max x stays below 1; with r the maximum of something else it may overflow before r has come, as
+    exp(x) / exp(r) does in any case, and w / r where r may still be near zero.
     """
-    rng = np.random.default_rng(seed)
-    leaves: dict[Expr, Value] = {}
+    deciding = {n for e in own.values() for n in walk(e) if not n.children or isinstance(n, Read)}
 
-    def leaf(n: Expr) -> Value:
-        if n not in leaves:
-            if isinstance(n, Read) and n.tensor in own and n.tensor in s.references:
-                leaves[n] = evaluate(_widen(own[n.tensor]), leaf)
-            else:
-                leaves[n] = _sample(n, types, rng, -300.0, 300.0)
-        return leaves[n]
+    def values(others: float, deciders: float) -> Array:
+        rng = np.random.default_rng(seed)
+        leaves: dict[Expr, Value] = {}
 
-    with np.errstate(all="ignore"):
-        found = np.asarray(evaluate(_widen(s.expr), leaf), dtype=np.float64)
-    return bool((np.abs(found[~np.isnan(found)]) < 1e30).all())
+        def leaf(n: Expr) -> Value:
+            if n not in leaves:
+                if isinstance(n, Read) and n.tensor in own and n.tensor in s.references:
+                    return evaluate(_widen(own[n.tensor]), leaf)
+                found = _sample(n, types, rng, -1.0, 1.0)
+                scale = deciders if n in deciding else others
+                leaves[n] = found * scale if found.dtype.kind == "f" else found
+            return leaves[n]
+
+        with np.errstate(all="ignore"):
+            return np.broadcast_to(np.asarray(evaluate(_widen(s.expr), leaf), dtype=np.float64), (_SAMPLES,))
+
+    ordinary = ~np.isnan(values(2.0, 2.0))
+    for scales in ((3000.0, 3000.0), (2.0, 1e-40)):
+        found = np.abs(values(*scales)[ordinary])
+        if np.isnan(found).any() or (found > 1e30).any():
+            return False
+    return True
 
 
 def equal_on_samples(a: Expr, b: Expr, types: Mapping[str, DType], seed: int = 1) -> bool:
