@@ -8,8 +8,9 @@ from __future__ import annotations
 from ..ir.dtypes import DType
 from ..ir.expr import Fn, const
 from .c_expr import At, ExprPrinter, Scope, Tile
-from .c_helpers import Generated, Helpers, function
+from .c_helpers import Helpers
 from .c_types import SCALAR, vector
+from .c_vector_text import Generated, function
 from .mathlib import sequence
 
 

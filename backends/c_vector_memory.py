@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..ir.dtypes import DType
-from .c_helpers import Generated, function
 from .c_types import ELEMENTS, STORAGE
-from .c_vector_text import guarded, lane_loop, vector_function
+from .c_vector_text import Generated, function, guarded, lane_loop, vector_function
 
 _STORED = {d.value: d for d in DType}
 

@@ -1,11 +1,21 @@
-"""Pieces of the text of vector helpers."""
+"""Pieces of the text of helpers."""
 
 from __future__ import annotations
 
 import re
 
-from .c_helpers import function
 from .c_types import ELEMENTS
+
+Generated = tuple[tuple[str, ...], str]  # names of the helpers a helper needs, its text
+
+
+def function(result: str, name: str, parameters: str, body: str) -> str:
+    """A function that is always inlined (vectors are never passed); one line where it fits."""
+    head = f"WEFT_INLINE {result} {name}({parameters})"
+    one = f"{head} {{ {body} }}"
+    if "\n" not in body and len(one) <= 110:
+        return one
+    return f"{head}\n{{\n" + "\n".join("    " + line if line else "" for line in body.split("\n")) + "\n}"
 
 
 def register(t: str, n: int) -> tuple[str, str, str, str] | None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from .c_helpers import LDEXP_BIAS, LDEXP_LIMIT, LIBM, Generated, function
+from .c_helpers import LDEXP_BIAS, LDEXP_LIMIT, LIBM
 from .c_types import ELEMENTS
 from .c_vector_memory import MEMORY
-from .c_vector_text import guarded, lane_loop, mask, register, vector_function
+from .c_vector_text import Generated, function, guarded, lane_loop, mask, register, vector_function
 
 _NAME = re.compile(r"(?P<t>bf16|f16|bool|[fiu]\d+)x(?P<n>\d+)(?:_(?P<op>\w+))?")
 
