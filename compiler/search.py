@@ -132,6 +132,14 @@ def neighbours(candidate: Candidate) -> Iterator[Choices]:
     """Choices that differ in one decision, those that matter most first."""
     choices, op = candidate.choices, candidate.op
     heavy = any(is_contraction(d) for d in op.definitions)
+    firsts = {next(iter(block_definitions(k.body))) for k in candidate.plan.kernels}
+    for definition in op.definitions[1:]:
+        if definition.name in firsts:
+            yield replace(choices, cuts=choices.cuts - {definition.name}, joins=choices.joins | {definition.name})
+        else:
+            yield replace(choices, cuts=choices.cuts | {definition.name}, joins=choices.joins - {definition.name})
+    for definition in op.definitions[1:]:
+        yield replace(choices, unfused=choices.unfused ^ {definition.name})
     if op.streams:
         sizes = (96, 48, 192, 384, 0) if choices.stream != 0 else (96,)
         yield from (replace(choices, stream=n) for n in sizes if n != choices.stream)
@@ -148,14 +156,6 @@ def neighbours(candidate: Candidate) -> Iterator[Choices]:
             if given.get(definition.name) != axis:
                 lanes = tuple(sorted({**given, definition.name: axis}.items()))
                 yield replace(choices, lanes=lanes)
-    firsts = {next(iter(block_definitions(k.body))) for k in candidate.plan.kernels}
-    for definition in op.definitions[1:]:
-        if definition.name in firsts:
-            yield replace(choices, cuts=choices.cuts - {definition.name}, joins=choices.joins | {definition.name})
-        else:
-            yield replace(choices, cuts=choices.cuts | {definition.name}, joins=choices.joins - {definition.name})
-    for definition in op.definitions[1:]:
-        yield replace(choices, unfused=choices.unfused ^ {definition.name})
     if heavy:
         for tensor in op.inputs:
             yield replace(choices, unpacked=choices.unpacked ^ {tensor.name})

@@ -10,7 +10,7 @@ from ...ir.gir import Level
 from ...ir.op import Compact, Definition, Op, Sort
 from ..axes import all_axes, reduction_axes
 from ..plan import Block, KernelPlan, Nest, Pack, Tile, step_definitions, step_loops
-from .scope import round_up
+from .scope import add, round_up
 
 Path = tuple[int, ...]  # block numbers from the kernel's body inwards
 
@@ -80,7 +80,10 @@ def padded(extent: Expr, sizes: list[int]) -> Expr:
     """The extent rounded up so that no register tile of the given sizes reaches past it."""
     if as_int(extent) is not None:
         return const(max([as_int(extent) or 0] + [as_int(round_up(extent, s)) or 0 for s in sizes]))
-    return round_up(extent, max(sizes)) if sizes else extent
+    if not sizes:
+        return extent
+    slack = max((s - 1 for s in sizes if max(sizes) % s), default=0)
+    return add(round_up(extent, max(sizes)), const(slack))
 
 
 def target_extents(definition: Definition) -> tuple[tuple[str | None, Expr], ...]:

@@ -96,7 +96,8 @@ class KernelPlanner:
                 if axis in needed:
                     needed[axis] = max(needed[axis], size)
         for axis in self.roots:
-            if needed[axis] == 1 and self._needs_line(axis):
+            enough = self.sizes[axis] >= LINE_ELEMENTS * self.machine.units * 4
+            if needed[axis] == 1 and enough and self._needs_line(axis):
                 needed[axis] = LINE_ELEMENTS
         heavy = any(is_contraction(d) for d in self.definitions)
         lane_axes = {self.lanes_of[d.name] for d in self.definitions} - {None}

@@ -1,0 +1,130 @@
+"""Lowering: every plan the search may meet computes the same, and the famous kernels fall out of the rules."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from weft.backends.machine import load_machine
+from weft.compiler.alternatives import alternatives
+from weft.compiler.lower import LowerOptions, lower, write_out
+from weft.compiler.planner import Choices, make_plan
+from weft.compiler.search import Candidate, neighbours, search
+from weft.ir.binding import specialise
+from weft.ir.gir import Role
+from weft.ir.gir_interp import interpret as run_gir
+from weft.ir.gir_verify import verify
+from weft.ir.op import Op
+from weft.ir.op_interp import interpret as run_op
+from weft.ir.op_text import parse_file, parse_op
+
+ROOT = Path(__file__).parents[2]
+MACHINE = load_machine("avx512")
+
+PROGRAMS = {
+    "softmax": """op softmax(x: f32[M, N]) -> (y: f32[M, N]) {
+      m[i] = max[j] x[i, j]
+      e[i, j] = exp(x[i, j] - m[i])
+      s[i] = sum[j] e[i, j]
+      y[i, j] = e[i, j] / s[i]
+    }""",
+    "columns": "op columns(x: f32[M, N]) -> (y: f32[N]) { y[j] = sum[i] x[i, j] }",
+    "epilogue": """op epilogue(a: f32[M, K], b: f32[K, N], c: f32[N]) -> (y: f32[M, N]) {
+      y[i, j] = max((sum[k] a[i, k] * b[k, j]) + c[j], 0.0)
+    }""",
+    "weights": """op weights(q: f32[M, K], k: f32[N, K], v: f32[N, E]) -> (y: f32[M, E]) {
+      s[i, j] = sum[d] q[i, d] * k[j, d]
+      m[i] = max[j where j <= i] s[i, j]
+      p[i, j] = exp(s[i, j] - m[i])
+      l[i] = sum[j where j <= i] p[i, j]
+      o[i, e] = sum[j where j <= i] p[i, j] * v[j, e]
+      y[i, e] = o[i, e] / l[i]
+    }""",
+    "decay": """op decay(a: f32[M], k: f32[M, K], v: f32[M, E]) -> (y: f32[M, E]) {
+      h[t, d, e] = 0.9 * h.pad(0.0)[t - 1, d, e] + k[t, d] * v[t, e]
+      y[t, e] = sum[d] a[t] * h[t, d, e]
+    }""",
+    "sweep": """op sweep(f: f32[M, N]) -> (w: f32[M, N]) {
+      v[x, y] = (f[x, y] + v.pad(0.0)[x - 1, y] + v.pad(0.0)[x, y - 1]) * 0.3
+      w[x, y] = (v[x, y] + w.pad(0.0)[x + 1, y] + w.pad(0.0)[x, y + 1]) * 0.3
+    }""",
+    "argmax": "op argmax_rows(x: f32[M, N]) -> (y: i64[M]) { y[i] = argmax[j] x[i, j] }",
+    "lists": """op lists(x: f32[M, N], w: f32[N, E]) -> (y: f32[M, E]) {
+      (list, count)[i] = compact[j where x[i, j] > 0.0]
+      y[i, e] = sum[b in 0..count[i]] x.clamp[i, list[i, b]] * w.clamp[list[i, b], e]
+    }""",
+    "order": "op order(x: f32[M, N]) -> (p: i64[M, N]) { p[i] = argsort[j] x[i, j] }",
+}
+
+
+def inputs_of(op: Op, extents: dict[str, int]) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {t.name: rng.standard_normal([extents[e.name] for e in t.shape]).astype("f4") for t in op.inputs}  # type: ignore[attr-defined]
+
+
+def check(op: Op, extents: dict[str, int], choices: Choices, symbolic: bool, number: int = 0) -> None:
+    bound = op if symbolic else specialise(op, extents)
+    found = list(alternatives(bound, MACHINE))
+    chosen = found[number % len(found)]
+    result = write_out(chosen.op, MACHINE, choices)
+    verify(result.program)
+    inputs = inputs_of(op, extents)
+    got = run_gir(result.program, inputs, extents if symbolic else {})
+    for name, want in run_op(op, inputs, extents, float64=True).items():
+        np.testing.assert_allclose(got[name], want, rtol=2e-4, atol=2e-5, err_msg=f"{name} {choices}")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_default_plans(name: str) -> None:
+    op = parse_op(PROGRAMS[name])
+    for size in (0, 1, 7, 17):
+        extents = {s.name: size + k for k, s in enumerate(op.symbols)} if size else {s.name: 0 for s in op.symbols}
+        if name in ("weights", "lists") and not size:
+            continue  # a clamp into nothing
+        for symbolic in (False, True):
+            check(op, extents, Choices(), symbolic)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_random_plans(name: str) -> None:
+    """Walks over the search's own neighbours."""
+    op = parse_op(PROGRAMS[name])
+    rng = random.Random(name)
+    extents = {s.name: rng.choice((3, 7, 17, 21)) for s in op.symbols}
+    bound = specialise(op, extents)
+    for number in range(3):
+        found = list(alternatives(bound, MACHINE))
+        chosen = found[number % len(found)]
+        choices = Choices()
+        for _ in range(rng.randrange(1, 4)):
+            plan = make_plan(chosen.op, MACHINE, choices)
+            choices = rng.choice(list(neighbours(Candidate("", choices, plan, chosen.op, 0.0, 0.0, ""))))
+        check(op, extents, choices, symbolic=False, number=number)
+
+
+def test_weighted_sum_is_one_kernel_without_a_square_buffer() -> None:
+    """Scores, running maximum, weights and weighted sum share one pass; dram moves inputs and outputs once."""
+    for op in parse_file((ROOT / "examples" / "attention.gir").read_text()):
+        extents = {s.name: s.default or {"S": 4096, "T": 4096}.get(s.name, 64) for s in op.symbols}
+        result = lower(specialise(op, extents), MACHINE, LowerOptions(nodes=16))
+        assert len(result.program.kernels) == 1, op.name
+        assert not [t for t in result.program.tensors if t.role is Role.TEMP], op.name
+        assert result.cost.dram_bytes <= 1.1 * result.cost.compulsory_bytes, op.name
+
+
+def test_search_is_deterministic_and_compares() -> None:
+    op = specialise(parse_op(PROGRAMS["softmax"]), {"M": 512, "N": 512})
+    first, second = (search(op, MACHINE, {}, 24) for _ in range(2))
+    assert [(c.alternative, c.choices, c.seconds) for c in first.candidates] == [
+        (c.alternative, c.choices, c.seconds) for c in second.candidates
+    ]
+    assert len({c.plan for c in first.candidates}) >= 10
+    assert all(c.seconds >= first.lower_bound * 0.99 for c in first.candidates)
+
+
+def test_long_rows_are_split_over_units() -> None:
+    op = specialise(parse_op("op total(x: f32[N]) -> (y: f32) { y = sum[i] x[i] }"), {"N": 1 << 24})
+    result = lower(op, MACHINE, LowerOptions())
+    assert len(result.program.kernels) == 2  # partial sums, then their merge
