@@ -16,6 +16,7 @@ from ..ir.gir_tools import Body, expressions, map_expressions, with_bodies
 from .index_math import Env, Linear, is_index, linear
 
 _ORDERED = {Fn.LT, Fn.LE, Fn.GT, Fn.GE}
+_EDGE = {Fn.EQ: (Fn.LE, Fn.GE), Fn.NE: (Fn.GT, Fn.LT)}  # where the left side is at least, at most the right one
 _SHORT = 8  # a loop of at most this many constant iterations is part of the box
 _CONDITIONS = _ORDERED | {Fn.EQ, Fn.NE, Fn.AND, Fn.OR, Fn.NOT, Fn.SELECT}
 TRUE, FALSE = Const(True, DType.BOOL), Const(False, DType.BOOL)
@@ -63,6 +64,32 @@ def decide(stmt: Stmt, env: Env) -> Stmt:
         return None
 
     return _drop(map_expressions(stmt, lambda e: _replace(e, rule)))
+
+
+def order_equalities(body: Body, env: Env) -> Body:
+    """`a == b` as `a <= b` where `a >= b` always holds (and so on): at the edge of a range an equality can be split off
+    like any other comparison."""
+    out: list[Stmt] = []
+    for stmt in body:
+        box = env.tile(getattr(stmt, "shape", ()))
+
+        def rule(e: Expr, box: Env = box) -> Expr | None:
+            if not isinstance(e, Call) or e.fn not in _EDGE or not all(is_index(a) for a in e.args):
+                return None
+            a, b = e.args
+            below, above = _EDGE[e.fn]
+            if box.less_equal(b, a):
+                return replace(e, fn=below)
+            return replace(e, fn=above) if box.less_equal(a, b) else None
+
+        if any(isinstance(n, Call) and n.fn in _EDGE for e in expressions(stmt) for n in walk(e)):
+            stmt = map_expressions(stmt, lambda e, rule=rule: rewrite(e, rule))  # type: ignore[misc]
+        inner = bodies(stmt)
+        if inner:
+            inside = env.inside(stmt) if isinstance(stmt, Loop) else env
+            stmt = with_bodies(stmt, tuple(order_equalities(b, inside) for b in inner))
+        out.append(stmt)
+    return tuple(out)
 
 
 def _replace(expr: Expr, rule: Callable[[Expr], Expr | None]) -> Expr:

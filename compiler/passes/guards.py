@@ -31,9 +31,9 @@ from typing import ClassVar
 
 from ...ir.dtypes import DType
 from ...ir.expr import Call, Const, Expr, Fn, Var, const
-from ...ir.gir import Branch, Loop, LoopKind, Program, Stmt
+from ...ir.gir import Branch, Kernel, Loop, LoopKind, Program, Stmt
 from ...ir.gir_tools import Body, introduced, map_kernels, mutable_tiles
-from ..comparisons import Atom, atoms_of, decide, substitute_atoms, threshold
+from ..comparisons import Atom, atoms_of, decide, order_equalities, substitute_atoms, threshold
 from ..effects import always_effective, without_effect
 from ..index_math import Env, program_env
 
@@ -51,7 +51,11 @@ class Guards:
 
     def run(self, program: Program) -> Program:
         env = program_env(program)
-        return map_kernels(program, lambda k: _Splitter(self, mutable_tiles(k.body)).body(k.body, env, 1))
+
+        def kernel(k: Kernel) -> Body:
+            return _Splitter(self, mutable_tiles(k.body)).body(order_equalities(k.body, env), env, 1)
+
+        return map_kernels(program, kernel)
 
 
 @dataclass(frozen=True)

@@ -149,3 +149,17 @@ def test_nan_is_an_effect() -> None:
     kept = Loop(outer.var, outer.lo, outer.hi, outer.step, outer.kind, body)
     after = Guards().run(Program("p", program.symbols, program.tensors, (Kernel("k", (kept,)),), program.facts))
     assert loops(after)[-1][1] == N
+
+
+def test_a_boundary_is_peeled() -> None:
+    """y[j] = x[j - 1] if j is not 0 else 0: the first iteration is split off."""
+    column = Var("j")
+    left = call(Fn.SELECT, call(Fn.EQ, column, const(0)), f32(0), Ref("t"))
+    source = Access("x", (call(Fn.MAX, call(Fn.SUB, column, const(1)), const(0)),))
+    body = (Load("t", (), source), Store(Access("y", (column,)), (), left))
+    tensors = (Tensor("x", F32, (N,), Role.INPUT), Tensor("y", F32, (N,), Role.OUTPUT))
+    loop = Loop("j", const(0), N, 1, LoopKind.SERIAL, body)
+    after = Guards().run(Program("p", (Symbol("N"),), tensors, (Kernel("k", (loop,)),)))
+    assert loops(after) == [(const(0), call(Fn.MIN, const(1), N)), (const(1), N)]
+    values = [s.value for s in walk(after.kernels[0].body) if isinstance(s, Store)]
+    assert values == [f32(0), Ref("t")]
