@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from ..target import Emitted
 from .arith import Features
 from .context import Options
 from .jit import Loaded, Processor, compile_ir, initialize, object_code, optimized_ir
+from .library_ir import c_name, header, hidden, library_ir
 from .module import ENTRY, generate
 from .runtime import pool, slots
 
@@ -79,9 +81,10 @@ class CpuTarget:
         return generate(program, self.options, self.processor.triple, attributes)
 
     def emit(self, program: gir.Program) -> Emitted:
-        """LLVM IR, optimised."""
-        name = f"{_safe(program.name)}.ll"
-        return Emitted({name: optimized_ir(self.ir(program), self.processor)}, name)
+        """LLVM IR, optimised, and the C header of the library."""
+        name = c_name(program)
+        files = {f"{name}.ll": optimized_ir(self.ir(program), self.processor), f"{name}.h": header(program)}
+        return Emitted(files, f"{name}.ll", f"{name}.h", {"call": f"{name}_call"})
 
     def load(self, program: gir.Program) -> CpuExecutable:
         """Compile for this process. Raises TargetError where this processor cannot run the chosen description."""
@@ -93,22 +96,26 @@ class CpuTarget:
         return CpuExecutable(compile_ir(self.ir(program), self.processor), self.processor.triple, program)
 
     def library(self, program: gir.Program, path: str) -> None:
-        """Write a shared library with the entry `weft_entry` (see module.py). Raises TargetError without a linker."""
+        """Write a shared library with the C entry of library_ir.py. Raises TargetError without a linker."""
         linker = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if linker is None:
             raise TargetError("a shared library needs a linker: no cc found", remedy="install a C compiler")
-        code = object_code(self.ir(program), self.processor)
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "program.o"
-            source.write_bytes(code)
-            command = [linker, "-shared", "-o", str(path), str(source), "-lm"]
+        triple = self.processor.triple
+        modules = ((self.ir(program), self.processor), (library_ir(program, triple), Processor(triple, "", "")))
+        with tempfile.TemporaryDirectory(prefix="weft-cpu-") as name:
+            folder = Path(name)
+            objects = []
+            for k, (text, processor) in enumerate(modules):
+                objects.append(str(folder / f"{k}.o"))
+                Path(objects[-1]).write_bytes(object_code(hidden(text), processor))
+            made = folder / "library"
+            command = [linker, "-shared", "-o", str(made), *objects, "-lm", "-lpthread"]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        if done.returncode:
-            raise TargetError(f"the linker failed: {done.stderr.strip()[:500]}", remedy="see the linker's message")
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "_-" else "_" for c in name) or "program"
+            if done.returncode:
+                raise TargetError(f"the linker failed: {done.stderr.strip()[:500]}", remedy="see the linker's message")
+            beside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+            shutil.copy(made, beside)
+            os.replace(beside, path)  # nobody ever loads half a file
 
 
 class CpuExecutable:

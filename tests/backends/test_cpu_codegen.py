@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -222,3 +225,33 @@ program across(U) {
 }""")
     with pytest.raises(ScheduleError, match="lives across a sync"):
         get_target("cpu").load(program)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="a library needs a linker")
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_shared_library(tmp_path: Path, threads: int) -> None:
+    program = parse_program("""
+program double(M, N) {
+  tensor x: f32[M, N] input
+  tensor y: f32[M, N] output
+  kernel main {
+    parallel unit i in 0..M {
+      alloc s: f32[N] sram
+      move<N> s[@0] = x[i, @0]
+      loop j in 0..N {
+        v = load s[j]
+        store y[i, j] = v * 2.0
+      }
+    }
+  }
+}""")
+    path = tmp_path / "libdouble.so"
+    get_target("cpu").library(program, str(path))
+    assert [p.name for p in tmp_path.iterdir()] == ["libdouble.so"]
+    library = ctypes.CDLL(str(path))
+    x = np.random.default_rng(0).standard_normal((50, 70)).astype(np.float32)
+    for _ in range(20):
+        y = np.zeros_like(x)
+        buffers = (ctypes.c_void_p * 2)(x.ctypes.data, y.ctypes.data)
+        assert library.double_call(buffers, (ctypes.c_int64 * 2)(50, 70), threads) == 0
+        np.testing.assert_array_equal(y, 2 * x)
