@@ -1,8 +1,8 @@
-"""The C entry of a program that leaves this process as a shared library: LLVM IR beside the program's and the run-time's.
+"""The C entry of a program that leaves this process as a shared library, beside the program's code and the run-time's.
 
-`int NAME_call(void *const *buffers, const int64_t *symbols, int threads)`: buffers in the order of the program's tensors,
-temporaries included; fewer than one thread means all cores. Helper threads start at the first call that asks for them
-and stay; a process that forks must not call the library in the child if it did so before.
+`int NAME_call(void *const *buffers, const int64_t *symbols, int threads)`: buffers in the order of the program's
+tensors, temporaries included; fewer than one thread means all cores. Helper threads start at the first call that asks
+for them and stay; a process that forks must not call the library in the child if it did so before.
 """
 
 from __future__ import annotations
