@@ -51,7 +51,15 @@ class SearchReport:
     lower_bound: float = 0.0
 
     def best(self, count: int) -> list[Candidate]:
-        return sorted(self.candidates, key=lambda c: c.seconds)[:count]
+        """The candidates to take further: those within SLACK of the fastest, fewest kernels and dram bytes first."""
+        fastest = min(c.seconds for c in self.candidates)
+        level = [c for c in self.candidates if c.seconds <= fastest * SLACK]
+        return sorted(level, key=preference)[:count]
+
+
+def preference(candidate: Candidate) -> tuple[int, float, float]:
+    """What decides between plans that the model cannot tell apart."""
+    return len(candidate.plan.kernels), candidate.dram_bytes, candidate.seconds
 
 
 def search(op: Op, machine: Machine, symbols: Mapping[str, int], nodes: int) -> SearchReport:

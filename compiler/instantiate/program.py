@@ -277,7 +277,7 @@ class KernelWriter:
                 extent = tensor.shape[dim]
                 whole = as_int(extent)
                 size = as_int(shape[index[expr.name]])
-                if not (whole is not None and size is not None and whole % size == 0):
+                if not (whole is not None and size and whole % size == 0):
                     inside.append(less(place, extent))
             else:
                 here = substitute(expr, dict(tiles))

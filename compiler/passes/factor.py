@@ -60,7 +60,7 @@ def _find(op: Op) -> tuple[int, Expr] | None:
                     continue
                 axes = _axes_of(expr, definition)
                 whole = len(axes) < len(all_axes(definition)) and axes
-                simple = all(not variables(a.lo) & _names(definition) for a in axes)
+                simple = all(not (variables(a.lo) | variables(a.hi)) & _names(definition) for a in axes)
                 if whole and simple and all(_plain_bounds(a) for a in axes) and _reads_safely(expr):
                     return number, expr
     return None
