@@ -56,6 +56,7 @@ class Worker:
     turns: list[Turn] = field(default_factory=list)
     note: str = ""
     error: float | None = None
+    prepare_s: float = 0.0
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.process.poll() is not None:
@@ -104,7 +105,9 @@ def start(name: str, threads: int, cpus: list[int], environment: dict[str, str])
 def prepare(worker: Worker, case: Case, expected: list[np.ndarray[Any, Any]], folder: str) -> bool:
     """Builds the case in the worker and checks its answer."""
     worker.turns, worker.note, worker.error = [], "", None
+    start = time.perf_counter()
     reply = worker.ask({"do": "prepare", "suite": case.suite, "case": case.name, "save": folder})
+    worker.prepare_s = time.perf_counter() - start
     if not reply["ok"]:
         worker.note = reply["why"]
         return False
@@ -120,12 +123,13 @@ def prepare(worker: Worker, case: Case, expected: list[np.ndarray[Any, Any]], fo
 
 
 def error_of(got: np.ndarray[Any, Any], want: np.ndarray[Any, Any]) -> float:
-    """The largest difference relative to the largest answer; infinite for a wrong shape."""
+    """The largest difference relative to the largest answer; infinite for a wrong shape or NaN."""
     if got.shape != want.shape:
         return float("inf")
     if want.size == 0:
         return 0.0
-    return float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-30))
+    error = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-30))
+    return float("inf") if np.isnan(error) else error
 
 
 def take_turn(worker: Worker, seconds: float, probe: Probe) -> None:
@@ -188,6 +192,7 @@ def measure(
         "minimum": {n: min(ms for t in turns for ms in t.ms) for n, turns in kept.items()},
         "spread": {n: spread([ms for t in turns for ms in t.ms]) for n, turns in kept.items()},
         "disturbed": {w.name: sum(t.disturbed for t in w.turns) for w in ready},
+        "prepare_s": {w.name: round(w.prepare_s, 3) for w in ready},
         "notes": {w.name: w.note for w in workers if w.note},
         "samples": {w.name: [[round(ms, 4) for ms in t.ms] for t in w.turns] for w in ready},
     }
@@ -248,6 +253,8 @@ def main() -> int:
     rows = []
     try:
         for case in chosen:
+            peak = max(peak, loops.fma_flops(0.2))  # again, lest the first one fell into a disturbance
+            info["fma_gflops"] = peak / 1e9
             rows.append(measure(case, workers, probe, peak, options))
             print(show(rows[-1]), flush=True)
             if options.json:  # after every case, so that an interrupted run keeps what it has
