@@ -148,7 +148,7 @@ def neighbours(candidate: Candidate) -> Iterator[Choices]:
             yield replace(choices, cuts=choices.cuts | {definition.name}, joins=choices.joins - {definition.name})
     for definition in op.definitions[1:]:
         yield replace(choices, unfused=choices.unfused ^ {definition.name})
-    if op.streams:
+    if op.streams or heavy:
         sizes = (96, 48, 192, 384, 0) if choices.stream != 0 else (96,)
         yield from (replace(choices, stream=n) for n in sizes if n != choices.stream)
     if heavy:

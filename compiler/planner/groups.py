@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 from ...ir.op import Definition, Op
@@ -22,39 +23,60 @@ def root_axes(op: Op, names: list[str]) -> list[str]:
     return roots
 
 
-def stream_members(op: Op, names: list[str]) -> dict[str, set[str]]:
-    """Per stream whose components all belong to the group, by the name of its first component: the components and
-    the definitions between them that run over its axis. Streams that share a member with an earlier one are left out
-    (their reductions then take passes of their own)."""
-    out: dict[str, set[str]] = {}
+@dataclass(frozen=True)
+class Passed:
+    """Definitions that share one ordered pass over tiles of an axis: reductions over it and what they need on it."""
+
+    axis: str
+    members: frozenset[str]
+
+
+def shared_passes(op: Op, names: list[str]) -> list[Passed]:
+    """The passes of a group: one per stream all of whose components belong to it, then one per contraction that
+    reads something computed along its axis. A definition belongs to the first pass that wants it."""
+    out: list[Passed] = []
     present = set(names)
     taken: set[str] = set()
+
+    def offer(axis: str, roots: list[str]) -> None:
+        members = _along(op, axis, roots, present)
+        if len(members) > 1 and not members & taken:
+            taken.update(members)
+            out.append(Passed(axis, frozenset(members)))
+
     for stream in op.streams:
         owners = [op.definition_of(c.target) for c in stream.components]
         components = [d.name for d in owners if d is not None and d.name in present]
-        if len(components) < 2 or len(components) < len(stream.components):
-            continue
-        members = set(components)
-        pending = list(components)
-        while pending:
-            definition = op.definition_of(pending.pop())
-            assert definition is not None
-            for name in sorted(dependencies(op, definition) & present):
-                other = op.definition_of(name)
-                assert other is not None
-                axes = {a.name for a in other.axes} | {a.name for a in reduction_axes(other)}
-                if name not in members and stream.axis in axes:
-                    members.add(name)
-                    pending.append(name)
-        if not members & taken:
-            taken |= members
-            out[components[0]] = members
+        if len(components) > 1 and len(components) == len(stream.components):
+            offer(stream.axis, components)
+    streamed = {c.target for s in op.streams for c in s.components}
+    for definition in op.definitions:
+        free = definition.name in present and definition.name not in streamed | taken
+        if free and is_contraction(definition) and len(reduction_axes(definition)) == 1:
+            offer(reduction_axes(definition)[0].name, [definition.name])
     return out
 
 
-def in_streams(op: Op, names: list[str]) -> set[str]:
-    """All definitions of the group that belong to some stream."""
-    return {name for members in stream_members(op, names).values() for name in members}
+def _along(op: Op, axis: str, roots: list[str], present: set[str]) -> set[str]:
+    """`roots` and the definitions of the group that they depend on and that run over the axis."""
+    members = set(roots)
+    pending = list(roots)
+    while pending:
+        definition = op.definition_of(pending.pop())
+        assert definition is not None
+        for name in sorted(dependencies(op, definition) & present):
+            other = op.definition_of(name)
+            assert other is not None
+            axes = {a.name for a in other.axes} | {a.name for a in reduction_axes(other)}
+            if name not in members and axis in axes and not is_special(other) and axis not in sweep_axes(other):
+                members.add(name)
+                pending.append(name)
+    return members
+
+
+def in_passes(op: Op, names: list[str]) -> set[str]:
+    """All definitions of the group that belong to some shared pass."""
+    return {name for shared in shared_passes(op, names) for name in shared.members}
 
 
 def parallelism(op: Op, names: list[str]) -> int:
@@ -89,7 +111,7 @@ def _may_join(op: Op, group: list[str], definition: Definition, choices: Choices
     enough = min(choices.enough_parallelism, parallelism(op, group), parallelism(op, [definition.name]))
     if parallelism(op, joined) < enough:
         return False
-    streamed = in_streams(op, [d.name for d in op.definitions])
+    streamed = in_passes(op, [d.name for d in op.definitions])
     heavy = [d for d in (*members, definition) if is_contraction(d)]
     if not heavy or {d.name for d in heavy} <= streamed:
         return True

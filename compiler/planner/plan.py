@@ -21,7 +21,7 @@ from .facts import (
     is_special,
     stride,
 )
-from .groups import make_groups, root_axes, stream_members
+from .groups import Passed, make_groups, root_axes, shared_passes
 from .lanes import choose_lanes, register_tile
 from .nests import NestBuilder
 
@@ -60,8 +60,8 @@ class KernelPlanner:
         self.order = list(dict.fromkeys(a.name for d in self.definitions for a in all_axes(d)))
         self.roots = root_axes(op, group)
         self.lanes_of = choose_lanes(op, group, external, self.roots, choices)
-        found = stream_members(op, group) if choices.stream != 0 else {}
-        self.streams = {k: v for k, v in found.items() if choices.stream is not None or self._stream_pays(v)}
+        found = shared_passes(op, group) if choices.stream != 0 else []
+        self.passes = [p for p in found if choices.stream is not None or self._stream_pays(p.members)]
         self.tiles = {
             d.name: register_tile(d, self.lanes_of[d.name], choices, self._lane_count(d), self.sizes)
             for d in self.definitions
@@ -71,7 +71,7 @@ class KernelPlanner:
         widest = max(t.dtype.arithmetic.bytes for t in definition.targets)
         return self.machine.lanes(max(4, widest) if not definition.targets[0].dtype.is_int else 4)
 
-    def _stream_pays(self, members: set[str]) -> bool:
+    def _stream_pays(self, members: frozenset[str]) -> bool:
         """Streaming is the default where the stream holds contractions: their results are never stored whole."""
         return any(is_contraction(d) for d in self.definitions if d.name in members)
 
@@ -80,7 +80,7 @@ class KernelPlanner:
     def plan(self) -> tuple[Block, ...]:
         root_tiles = self.root_tiles()
         fixed = {a for a, n in root_tiles if n == 1}
-        body = self.inside(self.definitions, list(self.streams), fixed)
+        body = self.inside(self.definitions, self.passes, fixed)
         body = self.with_packs(body)
         for axis, size in reversed(root_tiles):
             body = (Tile(axis, size, LoopKind.UNIT, body),)
@@ -156,11 +156,11 @@ class KernelPlanner:
 
     # -- bodies ------------------------------------------------------------------------------------------------------
 
-    def inside(self, definitions: list[Definition], streams: list[str], fixed: set[str]) -> tuple[Block, ...]:
-        """Blocks of definitions in order, each of the streams as one tile loop."""
-        if not streams:
+    def inside(self, definitions: list[Definition], passes: list[Passed], fixed: set[str]) -> tuple[Block, ...]:
+        """Blocks of definitions in order, each of the shared passes as one tile loop."""
+        if not passes:
             return tuple(self.nests(definitions, fixed))
-        members = self.streams[streams[0]]
+        axis, members = passes[0].axis, passes[0].members
         before: list[Definition] = []
         after: list[Definition] = []
         reached = set(members)
@@ -173,14 +173,13 @@ class KernelPlanner:
             else:
                 before.append(definition)
         within = [d for d in definitions if d.name in members]
-        blocks: list[Block] = [*self.inside(before, streams[1:], fixed)]
-        axis = next(s.axis for s in self.op.streams if s.components[0].target == streams[0])
+        blocks: list[Block] = [*self.inside(before, passes[1:], fixed)]
         size = self._stream_tile(within, axis, self.choices.stream or 96)
         inner = self.with_packs(tuple(self.nests(within, fixed)))
         outside = tuple(b for b in inner if isinstance(b, Pack) and axis not in b.axes)
         blocks += outside
         blocks.append(Tile(axis, size, LoopKind.SERIAL, tuple(b for b in inner if b not in outside)))
-        blocks += self.inside(after, streams[1:], fixed)
+        blocks += self.inside(after, passes[1:], fixed)
         return tuple(blocks)
 
     def _stream_tile(self, within: list[Definition], axis: str, size: int) -> int:
