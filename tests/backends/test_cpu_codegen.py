@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from c_programs import Maker, random_inputs
 from weft.backends import host
+from weft.backends.cpu.jit import assembly
+from weft.backends.cpu.target import CpuTarget
 from weft.backends.target import get_target
 from weft.ir import gir
 from weft.ir.dtypes import DType
@@ -255,3 +257,28 @@ program double(M, N) {
         buffers = (ctypes.c_void_p * 2)(x.ctypes.data, y.ctypes.data)
         assert library.double_call(buffers, (ctypes.c_int64 * 2)(50, 70), threads) == 0
         np.testing.assert_array_equal(y, 2 * x)
+
+
+@pytest.mark.skipif(not host.is_x86(), reason="reads x86 assembly")
+def test_register_tile_stays_in_registers() -> None:
+    """A 6 x 64 tile of accumulators: 24 fused multiply-adds for each step, nothing spilled, no vector splat by hand."""
+    program = parse_program("""
+program tile(K) {
+  tensor a: f32[K, 6] input
+  tensor b: f32[K, 64] input
+  tensor c: f32[6, 64] output
+  kernel main {
+    alloc acc: f32<6, 64> reg
+    acc = 0.0
+    loop k in 0..K {
+      u = load<6, 1> a[k, @0]
+      v = load<1, 64> b[k, @1]
+      acc = fma(u, v, acc)
+    }
+    store<6, 64> c[@0, @1] = acc
+  }
+}""")
+    target = CpuTarget("cpu:avx512", "avx512", False)
+    lines = assembly(target.ir(program), target.processor).splitlines()
+    assert sum("vfmadd" in line for line in lines) % 24 == 0
+    assert not [line for line in lines if "zmm" in line and "rsp" in line]
