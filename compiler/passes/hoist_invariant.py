@@ -81,7 +81,7 @@ class _Hoister:
         writers = [t for s in inside if (t := tile_written(s)) is not None]
         changing = set(writers)
         synced = any(isinstance(s, Sync) for s in inside)
-        runs = env.less(loop.lo, loop.hi)
+        runs: bool | None = None  # proved when first asked: it is the costly question here
         moved: list[Stmt] = []
         kept: list[Stmt] = list(loop.body)
         budget = self.max_bytes
@@ -91,10 +91,14 @@ class _Hoister:
             position += 1
             if not isinstance(stmt, Load | Compute | Reduce) or stmt.tile in self.mutable:
                 continue
-            if isinstance(stmt, Load) and (not runs or synced or buffer_read(stmt) in written):
+            if isinstance(stmt, Load) and (synced or buffer_read(stmt) in written):
                 continue
             if loop.var in {n for e in expressions(stmt) for n in variables(e)} or tiles_read(stmt) & changing:
                 continue
+            if isinstance(stmt, Load):
+                runs = env.less(loop.lo, loop.hi) if runs is None else runs
+                if not runs:
+                    continue
             size = self.size(stmt)
             if size > budget or writers.count(stmt.tile) > 1:
                 continue
