@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...ir.expr import Fn, variables
-from ...ir.gir import Alloc, Level, Loop, LoopKind, Stmt, bodies
+from ...ir.gir import Alloc, Level, Loop, LoopKind, Stmt, bodies, walk
 from . import arith
 from .context import Buffer, Context
 from .expressions import scalar_i64
@@ -88,7 +88,7 @@ def _outline(parent: Context, name: str, nest: list[Loop], captures: Captures) -
 def provide_scratch(ctx: Context, body: tuple[Stmt, ...], slot: Value) -> None:
     """Get an arena for the sram buffers of a body, the largest sum over what is alive at once."""
     need = _scratch_need(ctx, body, index(0))
-    if need.constant == 0:
+    if not any(isinstance(s, Alloc) and s.level is not Level.REG for s in walk(body)):
         return
     place = ctx.code.op(f"getelementptr i8, {slot.typed}, i64 16", Elem.PTR)
     grow = ctx.code.op(f"load ptr, {place.typed}", Elem.PTR)

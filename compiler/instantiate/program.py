@@ -25,6 +25,7 @@ from ...ir.recurrence import sweep_direction
 from ..axes import all_axes, reduction_axes
 from ..op_types import op_dtype
 from ..plan import AxisTile, Block, KernelPlan, Map, Nest, Pack, Plan, Tile, block_definitions, step_definitions
+from ..planner.facts import sweep_axes
 from .buffers import Buffer, Layout, Path, lay_out, pack_dimensions
 from .nest import NestWriter, identity
 from .scope import Range, add, conjunction, conjuncts, less, minimum, sub
@@ -379,7 +380,7 @@ class KernelWriter:
         for name in step_definitions(nest.body):
             definition = self.definitions[name]
             if isinstance(definition.body, Pointwise) and definition.is_recurrence and sweep_direction(definition) < 0:
-                out |= {a.name for a in definition.axes}
+                out |= sweep_axes(definition)
         return out
 
     def box(self) -> dict[str, tuple[Expr, Expr]]:

@@ -20,9 +20,12 @@ class Draft:
     body: tuple[Step, ...]
     tile: dict[str, int]
     names: list[str] = field(default_factory=list)
+    ordered: bool = False
 
     def finish(self, order: list[str]) -> Nest:
-        loops = sorted(self.axes, key=lambda a: (a == self.lanes, order.index(a)))
+        # a recurrence runs lexicographically in the order of its own axes, whatever the other definitions' order is
+        own = self.axes if self.ordered else sorted(self.axes, key=order.index)
+        loops = sorted(own, key=lambda a: a == self.lanes)
         return Nest(tuple(AxisTile(a, self.tile.get(a, 1)) for a in loops), self.lanes, self.retile(self.body))
 
     def retile(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -54,7 +57,7 @@ class NestBuilder:
             body: Step = Map(definition.name)
             if isinstance(definition.body, Reduction):
                 body = Fold(tuple(AxisTile(a) for a in folded), (definition.name,))
-            self.drafts.append(Draft(free, lanes, (body,), dict(tile), [definition.name]))
+            self.drafts.append(Draft(free, lanes, (body,), dict(tile), [definition.name], definition.is_recurrence))
 
     def _fuse(self, definition: Definition, free: list[str], folded: list[str], tile: dict[str, int]) -> bool:
         draft = self.drafts[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from ...backends.machine import Machine
-from ...ir.expr import Var
+from ...ir.expr import Boundary, Var
 from ...ir.gir import LoopKind
 from ...ir.op import Definition, Op
 from ..axes import all_axes, reduction_axes
@@ -13,6 +13,7 @@ from ..plan import Block, KernelPlan, Nest, Pack, Plan, Tile, step_definitions
 from .choices import Choices
 from .facts import (
     Stride,
+    bound_axes,
     dependencies,
     extents,
     is_contraction,
@@ -220,7 +221,7 @@ class KernelPlanner:
             producer = self.op.definition_of(read.tensor)
             if producer is not None and producer.name in self.group:
                 continue
-            if is_ragged(definition):
+            if is_ragged(definition) or bound_axes(definition) or read.boundary is not Boundary.NONE:
                 continue
             others = [r for d in self.definitions for r in d.reads if r.tensor == read.tensor]
             if len(others) != 1 or not is_plain(read) or stride(read, lanes) is Stride.INVARIANT:
