@@ -391,11 +391,12 @@ class KernelWriter:
         self, bounds: Range, axis: str, definitions: list[Definition], box: dict[str, tuple[Expr, Expr]]
     ) -> Range:
         """Shrink a reduction's loop to where some guard can hold, by the affine guards that all of them carry."""
+        symbols = {s.name for s in self.op.symbols}
         limits: list[list[Expr]] = []
         for definition in definitions:
             body = definition.body
             guard = body.guard if isinstance(body, Reduction) else None
-            limits.append([x for c in conjuncts(guard) if (x := _limit(c, axis, box)) is not None])
+            limits.append([x for c in conjuncts(guard) if (x := _limit(c, axis, box, symbols)) is not None])
         shared = [x for x in limits[0] if all(x in other for other in limits[1:])] if limits else []
         hi = bounds.hi
         for value in shared:
@@ -403,7 +404,7 @@ class KernelWriter:
         return Range(bounds.lo, hi, bounds.end, bounds.span)
 
 
-def _limit(term: Expr, axis: str, box: dict[str, tuple[Expr, Expr]]) -> Expr | None:
+def _limit(term: Expr, axis: str, box: dict[str, tuple[Expr, Expr]], symbols: set[str]) -> Expr | None:
     """The u such that the term holds for no `axis >= u` anywhere in the box of the other axes."""
     match term:
         case Call(Fn.LT | Fn.LE | Fn.GT | Fn.GE as fn, (a, b)):
@@ -422,6 +423,8 @@ def _limit(term: Expr, axis: str, box: dict[str, tuple[Expr, Expr]]) -> Expr | N
     # axis < -(rest) + slack, for the smallest rest
     limit: Expr = const(slack - form.constant)
     for name, factor in coefficients.items():
+        if name not in box and name not in symbols:
+            return None  # an axis whose loop is further in
         lo, hi = box.get(name, (Var(name), Var(name)))
         value = lo if factor > 0 else hi
         product = Call(Fn.MUL, (value, const(-factor)))
