@@ -19,6 +19,7 @@ class Machine:
     vector_bytes: int  # width of a vector register
     vector_registers: int
     fma_per_cycle: float  # vector FMAs issued per cycle
+    alu_per_cycle: float  # vector instructions of all kinds issued per cycle, loads and stores aside
     fma_latency: int  # cycles
     clock_ghz: float
     line_bytes: int

@@ -19,7 +19,7 @@ from .passes.chunking import chunk_recurrence
 from .passes.linear_recurrence import linear_recurrence
 from .passes.split_reduction import split_reduction
 from .pipeline import OP_PASSES, STORED_PASSES
-from .planner.facts import bound_axes, extents
+from .planner.facts import bound_axes, extents, sweep_axes
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def alternatives(op: Op, machine: Machine) -> Iterator[Alternative]:
     if stored != streamed:
         yield Alternative("stored", stored)
     for chunk in CHUNKS:
-        chunked = _chunk_all(op, chunk)
+        chunked = _chunk_all(op, chunk, machine)
         if chunked is not None:
             yield Alternative(f"chunk {chunk}", _prepared(chunked, OP_PASSES))
     split = _split_all(streamed, machine)
@@ -55,7 +55,7 @@ def _prepared(op: Op, passes: tuple[object, ...]) -> Op:
     return unify_axes(out)
 
 
-def _chunk_all(op: Op, chunk: int) -> Op | None:
+def _chunk_all(op: Op, chunk: int, machine: Machine) -> Op | None:
     """Every linear recurrence over a long axis in chunks; None where there is none."""
     found = False
     for definition in op.definitions:
@@ -65,6 +65,12 @@ def _chunk_all(op: Op, chunk: int) -> Op | None:
         sizes = extents(definition)
         if max(sizes[a.name] for a in definition.axes) < 2 * chunk:
             continue
+        lines = prod(sizes[a.name] for a in definition.axes if a.name not in sweep_axes(definition))
+        read_out = any(
+            isinstance(d.body, Reduction) and any(r.tensor == definition.name for r in d.reads) for d in op.definitions
+        )
+        if lines >= FEW_RESULTS * machine.units * machine.lanes(4) and not read_out:
+            continue  # enough independent lines to run as they are
         try:
             op = chunk_recurrence(op, definition.name, chunk)
         except WeftError:

@@ -14,6 +14,8 @@ index in its condition).
               (2 cycles an iteration) + launch; bandwidths of caches times the units at work, of dram at most that of
               all units. A plain store also reads its line (`dram_allocate`); a streaming store does not.
 
+Dram time grows where accesses come in short runs of neighbouring addresses (a factor 1 + RUN_LOST / run bytes).
+
 `compulsory` counts every input element that is used once and every output once: no schedule moves less.
 """
 
@@ -105,14 +107,16 @@ def analyse(program: Program, machine: Machine, symbols: Mapping[str, int] | Non
     """The cost of one call. `symbols` gives what has no default; unknown symbols count as 1024."""
     known = {s.name: float(1024 if s.default is None else s.default) for s in program.symbols}
     known.update({n: float(v) for n, v in (symbols or {}).items()})
-    nodes = []
+    nodes, stretches = [], []
     model = NestModel(program, machine, known)
     for kernel in program.kernels:
         model.enter(kernel.body)
         nodes.append(model.body(kernel.body, known, {}, False))
+        stretches.append(model.stretch)
     whole, shares = model.sequence(nodes)
     kernels = tuple(
-        _kernel(k.name, n, share, machine) for k, n, share in zip(program.kernels, nodes, shares, strict=True)
+        _kernel(k.name, n, share, stretch, machine)
+        for k, n, share, stretch in zip(program.kernels, nodes, shares, stretches, strict=True)
     )
     touched = sizes(whole, model.tensors, known, 1)
     roles = {t.name: t.role for t in program.tensors}
@@ -143,16 +147,23 @@ def _sum(parts: Iterable[Bytes]) -> Bytes:
     return Bytes(sum(p.read for p in parts), sum(p.written for p in parts))
 
 
-def _kernel(name: str, node: Node, traffic: tuple[Traffic, Traffic, Traffic], machine: Machine) -> KernelCost:
+def _kernel(
+    name: str,
+    node: Node,
+    traffic: tuple[Traffic, Traffic, Traffic],
+    stretch: Mapping[tuple[str, Kind], float],
+    machine: Machine,
+) -> KernelCost:
     work = node.work
     units = min(float(machine.units), node.busy / node.cycles) if node.cycles else 1.0
     l2, l3, dram = (_directions(t) for t in traffic)
     allocate = sum(v for (_, k), v in traffic[2].items() if k is Kind.WRITE)
     fill = [sum(v for (_, k), v in t.items() if k is Kind.WRITE) for t in traffic]
+    stretched = sum(v * stretch.get((str(n), k), 1.0) for (n, k), v in traffic[2].items())
     hertz = machine.clock_ghz * 1e9
     l1 = Bytes(work.l1_read, work.l1_written)
     times = {
-        Bound.DRAM: (dram.total + fill[2]) / (min(machine.dram_gbs * units, machine.dram_gbs_all) * 1e9),
+        Bound.DRAM: (stretched + fill[2]) / (min(machine.dram_gbs * units, machine.dram_gbs_all) * 1e9),
         Bound.L3: (l3.total + fill[1]) / (machine.l3_gbs * units * 1e9),
         Bound.L2: (l2.total + fill[0]) / (machine.l2_gbs * units * 1e9),
         Bound.L1: l1.total / (machine.l1_gbs * units * 1e9),

@@ -246,6 +246,24 @@ def entry_of(access: Access, shape: tuple[float, ...], env: Mapping[str, float],
     return tuple(dims)
 
 
+def run_of(access: Access, shape: tuple[float, ...], loops: tuple[str, ...], env: Mapping[str, float]) -> float:
+    """Elements that are touched one after another at neighbouring addresses; infinite where the innermost loop that
+    moves the access goes on where the last iteration ended. `loops` are the enclosing variables, outermost first."""
+    if not access.index:
+        return math.inf
+    forms = [_form(i, env) for i in access.index]
+    last = forms[-1]
+    if last.scattered:
+        return 1.0
+    width = math.prod(shape[k] for k, f in last.axes.items() if abs(f) == 1 and k < len(shape))
+    for var in reversed(loops):
+        if any(f.by.get(var) for f in forms[:-1]) or any(f.scattered for f in forms[:-1]):
+            return max(1.0, width)
+        if last.by.get(var):
+            return math.inf
+    return math.inf
+
+
 def fold(entry: Entry, var: str, trip: Trip, extents: tuple[float, ...]) -> Entry:
     """The footprint of a whole loop from that of one iteration."""
     out = []

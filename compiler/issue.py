@@ -16,9 +16,9 @@ from ..ir.gir import Access, Compute, Load, Move, Reduce, Stmt, Store
 from .footprint import evaluate
 
 _WEIGHT: dict[Fn, float] = {
-    Fn.DIV: 5, Fn.SQRT: 5, Fn.RSQRT: 6, Fn.FLOORDIV: 20, Fn.MOD: 20, Fn.POW: 30,
+    Fn.DIV: 10, Fn.SQRT: 12, Fn.RSQRT: 6, Fn.FLOORDIV: 20, Fn.MOD: 20, Fn.POW: 30,
     Fn.EXP: 11, Fn.EXP2: 9, Fn.EXPM1: 14, Fn.LOG: 14, Fn.LOG2: 14, Fn.LOG1P: 16,
-    Fn.TANH: 18, Fn.SIGMOID: 16, Fn.ERF: 22, Fn.SIN: 18, Fn.COS: 18, Fn.NEG: 0.5, Fn.ABS: 0.5,
+    Fn.TANH: 24, Fn.SIGMOID: 18, Fn.ERF: 40, Fn.SIN: 18, Fn.COS: 18, Fn.NEG: 0.5, Fn.ABS: 0.5,
     Fn.MAX: 2, Fn.MIN: 2,  # NaN is propagated
 }  # fmt: skip
 TRANSCENDENTAL = frozenset(
@@ -57,7 +57,7 @@ class Work:
     def cycles(self, machine: Machine) -> float:
         """At best: two loads, one store, four instructions and `fma_per_cycle` multiply-adds in a cycle."""
         total = self.loads + self.stores + self.alu + self.fma
-        pipes = (self.fma + self.alu) / max(2.0, machine.fma_per_cycle)
+        pipes = (self.fma + self.alu) / machine.alu_per_cycle
         return max(self.loads / 2, self.stores, pipes, self.fma / machine.fma_per_cycle, total / 4)
 
 

@@ -28,12 +28,27 @@ from ..ir.gir import (
     Sync,
     walk,
 )
-from .footprint import Buffer, Footprint, Kind, Traffic, entry_of, evaluate, fold, merge, once, resident, sizes, trip_of
+from .footprint import (
+    Buffer,
+    Footprint,
+    Kind,
+    Traffic,
+    entry_of,
+    evaluate,
+    fold,
+    merge,
+    once,
+    resident,
+    run_of,
+    sizes,
+    trip_of,
+)
 from .issue import Work, vectors, work_of
 
 ASSUMED_TRIPS = 64  # of a loop bounded by data
 _FIT = 0.75  # share of a cache that a working set may fill
 _ITERATION_CYCLES = 2.0
+RUN_LOST = 384.0  # bytes of dram time lost where a run of neighbouring addresses ends (a page walk, no prefetch)
 
 
 @dataclass(slots=True)
@@ -62,6 +77,7 @@ class NestModel:
         self.tensors = dict(self.buffers)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.mutable: set[str] = set()
+        self.stretch: dict[tuple[str, Kind], float] = {}  # factors on dram traffic that comes in short runs
         self.capacity = tuple(_FIT * c for c in (machine.l1_bytes, machine.l2_bytes, machine.l3_bytes))
 
     def declare(self, name: str, shape: tuple[Expr, ...], element: int, scratch: bool) -> None:
@@ -75,6 +91,7 @@ class NestModel:
     def enter(self, body: tuple[Stmt, ...]) -> None:
         """Note the tiles and scratch buffers of a kernel."""
         self.buffers, self.shapes, self.mutable = dict(self.tensors), {}, set()
+        self.stretch = {}
         for s in walk(body):
             match s:
                 case Alloc() if s.level is Level.REG:
@@ -114,7 +131,7 @@ class NestModel:
                     here.sync_count += 1
                 case _:
                     here.add(work_of(stmt, self.shapes, self.types, self.machine, middle))
-                    self.touch(stmt, footprint, middle)
+                    self.touch(stmt, footprint, middle, tuple(outer))
         own = sizes(footprint, self.buffers, middle, line) if footprint else {}
         spill = self.spills(body)
         here.loads += spill
@@ -219,11 +236,15 @@ class NestModel:
 
     # -- statements --------------------------------------------------------------------------------------------------
 
-    def touch(self, stmt: Stmt, footprint: Footprint, middle: Mapping[str, float]) -> None:
+    def touch(self, stmt: Stmt, footprint: Footprint, middle: Mapping[str, float], loops: tuple[str, ...]) -> None:
         def note(access: Access, shape: tuple[float, ...], kind: Kind) -> None:
             buffer = self.buffers[access.buffer]
             if 0.0 not in buffer.extents:
                 merge(footprint, (access.buffer, kind), entry_of(access, shape, self.symbols, buffer.extents))
+            if not buffer.scratch:
+                run = run_of(access, shape, loops, self.symbols) * buffer.element
+                key = (access.buffer, kind)
+                self.stretch[key] = max(self.stretch.get(key, 1.0), 1.0 + RUN_LOST / run)
 
         match stmt:
             case Load():

@@ -152,7 +152,7 @@ def neighbours(candidate: Candidate) -> Iterator[Choices]:
         sizes = (96, 48, 192, 384, 0) if choices.stream != 0 else (96,)
         yield from (replace(choices, stream=n) for n in sizes if n != choices.stream)
     if heavy:
-        for vectors, rows in ((4, 6), (3, 8), (2, 12), (2, 8), (4, 4), (1, 14), (2, 6)):
+        for vectors, rows in ((4, 6), (2, 8), (4, 4), (2, 12), (1, 14), (2, 6)):
             if (vectors, rows) != (choices.vectors, choices.rows):
                 yield replace(choices, vectors=vectors, rows=rows)
         yield from (replace(choices, root_rows=n) for n in (24, 48, 96, 384) if n != choices.root_rows)

@@ -236,6 +236,10 @@ def _float_rule(e: Call, dtype: DType) -> Expr | None:
                 return a
             if _has_exact_reciprocal(c, dtype):
                 return Call(Fn.MUL, (a, Const(1.0 / c, dtype)), e.location)
+        case Call(Fn.POW, (a, Const(float() as c))) if c in (1.0, 2.0, 3.0, 4.0):
+            # repeated products are at least as accurate as any power function is, and agree at every special value
+            square = Call(Fn.MUL, (a, a), e.location)
+            return {1.0: a, 2.0: square, 3.0: Call(Fn.MUL, (square, a)), 4.0: Call(Fn.MUL, (square, square))}[c]
         case Call(Fn.ADD, (a, b)):
             for zero, other in ((a, b), (b, a)):
                 if _is(zero, -0.0):

@@ -126,7 +126,12 @@ def reads_something(definition: Definition) -> bool:
 
 
 def register_tile(
-    definition: Definition, lanes: str | None, choices: Choices, lane_count: int, sizes: dict[str, int]
+    definition: Definition,
+    lanes: str | None,
+    choices: Choices,
+    lane_count: int,
+    sizes: dict[str, int],
+    external: set[str],
 ) -> dict[str, int]:
     """Sizes larger than 1 of the register tile, by axis."""
     out: dict[str, int] = {}
@@ -149,4 +154,24 @@ def register_tile(
             if vectors < choices.vectors:  # narrow results: more rows keep as many accumulators busy
                 count = min(choices.rows * choices.vectors // vectors, MOST_ROWS)
             out[rows] = min(count, sizes[rows])
+    else:
+        across = crossing_axis(definition, lanes, external)
+        if across is not None and sizes[across] > 1:
+            # a square block is transposed in registers
+            out[lanes] = min(out[lanes], lane_count)
+            out[across] = min(lane_count, sizes[across])
     return {axis: n for axis, n in out.items() if n > 1}
+
+
+def crossing_axis(definition: Definition, lanes: str, external: set[str]) -> str | None:
+    """A free axis along which some dram access is contiguous that is strided along the lanes."""
+    blocked = sweep_axes(definition) | bound_axes(definition)
+    free = [a.name for a in definition.axes if a.name != lanes and a.name not in blocked]
+    if definition.name in external and free and definition.axes[-1].name == free[-1]:
+        return free[-1]
+    for read in definition.reads:
+        if stride(read, lanes) is Stride.STRIDED:
+            for axis in free:
+                if stride(read, axis) is Stride.CONTIGUOUS:
+                    return axis
+    return None

@@ -64,7 +64,7 @@ class KernelPlanner:
         found = shared_passes(op, group) if choices.stream != 0 else []
         self.passes = [p for p in found if choices.stream is not None or self._stream_pays(p.members)]
         self.tiles = {
-            d.name: register_tile(d, self.lanes_of[d.name], choices, self._lane_count(d), self.sizes)
+            d.name: register_tile(d, self.lanes_of[d.name], choices, self._lane_count(d), self.sizes, external)
             for d in self.definitions
         }
 
@@ -97,7 +97,8 @@ class KernelPlanner:
                 if axis in needed:
                     needed[axis] = max(needed[axis], size)
         for axis in self.roots:
-            enough = self.sizes[axis] >= LINE_ELEMENTS * self.machine.units * 4
+            iterations = prod(self.sizes[r] // needed[r] for r in self.roots)
+            enough = iterations >= LINE_ELEMENTS * self.machine.units * 4
             if needed[axis] == 1 and enough and self._needs_line(axis):
                 needed[axis] = LINE_ELEMENTS
         heavy = any(is_contraction(d) for d in self.definitions)
