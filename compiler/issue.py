@@ -24,6 +24,7 @@ _WEIGHT: dict[Fn, float] = {
 TRANSCENDENTAL = frozenset(
     {Fn.EXP, Fn.EXP2, Fn.EXPM1, Fn.LOG, Fn.LOG2, Fn.LOG1P, Fn.TANH, Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.POW}
 )
+WAYS, ALIASING, ALIASED = 8, 4096, 12.0  # of an L1 cache; accesses that a displaced line costs
 _NO_FLOP = frozenset({Fn.SELECT, Fn.AND, Fn.OR, Fn.NOT, Fn.EQ, Fn.NE, Fn.LT, Fn.LE, Fn.GT, Fn.GE, Fn.ISNAN})
 
 
@@ -61,6 +62,7 @@ class Work:
         return max(self.loads / 2, self.stores, pipes, self.fma / machine.fma_per_cycle, total / 4)
 
 
+Kept = tuple[int, bool, tuple[float, ...]]  # element bytes, whether scratch, extents of a buffer
 _FIELDS = tuple(f.name for f in fields(Work))
 
 
@@ -71,7 +73,7 @@ def vectors(shape: Sequence[float], lanes: int) -> float:
     return math.prod(shape[:-1]) * math.ceil(shape[-1] / lanes)
 
 
-def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[str, tuple[int, bool]], machine: Machine,
+def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[str, Kept], machine: Machine,
             env: Mapping[str, float]) -> Work:  # fmt: skip
     """The work of one execution; `types` gives element bytes of a buffer and whether it is scratch."""
     out = Work()
@@ -107,13 +109,13 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
     return out
 
 
-def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[str, tuple[int, bool]],
+def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[str, Kept],
             machine: Machine, store: bool) -> None:  # fmt: skip
-    size, scratch = types[access.buffer]
+    size, scratch, extents = types[access.buffer]
     elements = math.prod(shape)
     count = vectors(shape, machine.lanes(size))
     if shape and shape[-1] > 1 and not _contiguous(access, len(shape) - 1):
-        count = elements
+        count = elements * (ALIASED if _aliased(access, len(shape) - 1, shape[-1], size, extents) else 1.0)
         out.alu += elements  # each lane is put in its place
     bytes_ = elements * size
     if store:
@@ -124,6 +126,15 @@ def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[
         out.loads += count
         out.l1_read += bytes_
         out.sram_read += bytes_ * scratch
+
+
+def _aliased(access: Access, lane: int, lanes: float, size: int, extents: tuple[float, ...]) -> bool:
+    """Whether the lanes are so far apart that their lines fall into one set of L1 and push each other out."""
+    for dim, index in enumerate(access.index[:-1]):
+        if _moves(index, lane):
+            stride = math.prod(extents[dim + 1 :]) * size
+            return lanes > WAYS and stride % ALIASING == 0
+    return False
 
 
 def _contiguous(access: Access, lane: int) -> bool:

@@ -104,7 +104,7 @@ class NestModel:
                 case Reduce():
                     shape = self.shapes.get(s.source, ())
                     self.shapes[s.tile] = tuple(1 if k in s.axes else n for k, n in enumerate(shape))
-        self.types = {n: (b.element, b.scratch) for n, b in self.buffers.items()}
+        self.types = {n: (b.element, b.scratch, b.extents) for n, b in self.buffers.items()}
 
     # -- the tree ----------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from .passes.base import Pass
 from .passes.dce import DeadCode
-from .passes.dead_store import DeadStore
 from .passes.factor import Factor
 from .passes.guards import Guards
-from .passes.hoist_invariant import HoistInvariant
+from .passes.monotone import Monotone
 from .passes.normal import NORMAL
 from .passes.streaming import Streaming
 from .passes.streaming_stores import StreamingStores
@@ -29,7 +28,6 @@ STORED_PASSES: tuple[Pass, ...] = (
 
 GIR_PASSES: tuple[Pass, ...] = (
     Guards(),  # first: predicates that fall away open loads for everything after
-    DeadStore(),  # before hoisting, which would move what nobody needs
-    HoistInvariant(),
+    Monotone(),  # to a fixpoint: what only ever saves bytes
     StreamingStores(),  # last: only what is left of the stores matters
 )

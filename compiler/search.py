@@ -2,7 +2,7 @@
 
 Best first over `Choices`: a node is an alternative with choices, its neighbours change one choice. Plans met before are
 not costed again. It stops when the node budget is spent or when the best plan is within `SLACK` of the lower bound
-(compulsory bytes over bandwidth, flops over peak). No clock is read: the same input gives the same plan.
+(compulsory bytes over bandwidth). No clock is read: the same input gives the same plan.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .passes.streaming_stores import StreamingStores
 from .plan import Plan, block_definitions
 from .planner import Choices, make_plan
 from .planner.facts import UNKNOWN_EXTENT, is_contraction
-from .planner.lanes import lane_candidates
+from .planner.lanes import NO_LANES, lane_candidates
 
 SLACK = 1.03
 EXPANDED = 2  # alternatives that are searched further than their default plan
@@ -160,7 +160,7 @@ def neighbours(candidate: Candidate) -> Iterator[Choices]:
         yield from (replace(choices, vectors=n) for n in (1, 2, 8) if n != choices.vectors)
     given = choices.lanes_of
     for definition in op.definitions:
-        for axis in lane_candidates(definition):
+        for axis in lane_candidates(definition) + [NO_LANES] * definition.is_recurrence:
             if given.get(definition.name) != axis:
                 lanes = tuple(sorted({**given, definition.name: axis}.items()))
                 yield replace(choices, lanes=lanes)

@@ -67,6 +67,8 @@ class NestWriter:
         self.values: dict[str, Ref] = {}
         self.shapes: dict[str, tuple[int, ...]] = dict.fromkeys(kernel.scalars, ())
         self.dtypes: dict[str, DType] = dict(kernel.scalars)
+        self.carried: dict[Read, Ref] = {}
+        self.carried_target = ""
         self.location: Location = NOWHERE
         self.guard: Expr | None = None
         self.nest = nest
@@ -81,11 +83,30 @@ class NestWriter:
     def write(self) -> list[Stmt]:
         reversed_axes = self.kernel.reversed_axes(self.nest)
         for tile in self.nest.loops:
+            if tile is self.nest.loops[-1]:
+                self.carry(tile, -1 if tile.axis not in reversed_axes else 1)
             self.open(tile, self.loop_range(tile.axis), tile.axis in reversed_axes)
         self.steps(self.nest.body)
         for _ in self.nest.loops:
             self.close()
         return self.levels[0].body
+
+    def carry(self, tile: AxisTile, step: int) -> None:
+        """A recurrence that reads itself one step back along the innermost loop keeps that value in registers."""
+        if tile.size > 1 or not self.nest.body or not isinstance(self.nest.body[0], Map):
+            return
+        definition = self.kernel.definition(self.nest.body[0].definition)
+        back = tuple(add(Var(a.name), const(step)) if a.name == tile.axis else Var(a.name) for a in definition.axes)
+        reads = [r for r in definition.self_reads if tuple(sub(i, ZERO) for i in r.index) == back]
+        if not reads or any(t.axis != tile.axis and t.size > 1 and t.axis not in self.dims for t in self.nest.loops):
+            return
+        target = definition.targets[0]
+        shape = self.shape_of_axes([a.name for a in definition.axes])
+        dtype = target.dtype.arithmetic
+        zero = Const(False if dtype is DType.BOOL else 0.0 if dtype.is_float else 0, dtype)
+        self.carried = {r: self.mutable(zero, shape, target.name) for r in reads[:1]}
+        self.carried |= dict.fromkeys(reads[1:], self.carried[reads[0]])
+        self.carried_target = target.name
 
     def loop_range(self, axis: str) -> Range:
         if axis in self.ranges:
@@ -143,6 +164,9 @@ class NestWriter:
         shape = self.shape_of_axes([a.name for a in definition.axes])
         ref = self.compute(value, shape, hint=target.name)
         self.values[target.name] = ref
+        if target.name == self.carried_target:
+            cell = next(iter(self.carried.values()))
+            self.emit(Compute(cell.name, self.shapes[cell.name], ref, self.dtypes[cell.name], self.location))
         source = self.kernel.source(target.name)
         if source is not None:
             self.store(source, [self.position[a.name] for a in definition.axes], ref, shape, definition.axes)
@@ -318,6 +342,10 @@ class NestWriter:
                 else:
                     index[dim] = outside(read.boundary, position, extent)
         fill = read.fill if read.boundary is Boundary.PAD else None
+        if read in self.carried and read.boundary in (Boundary.NONE, Boundary.PAD):
+            before: Expr = self.carried[read]
+            where = conjunction(inside)
+            return before if where is None or fill is None else Call(Fn.SELECT, (where, before, self.expr(fill)))
         loaded = self.read_source(read.tensor, source, index, conjunction(inside), fill, converted=True)
         return loaded
 

@@ -21,6 +21,7 @@ from .facts import (
 STRIDED_COST = 16.0
 PACKED_COST = 2.0
 MOST_ROWS = 14
+NO_LANES = ""  # in choices: every lane idle but one
 CARRIED_COST = 6.0  # a strided read of a scratch tile
 
 
@@ -88,6 +89,9 @@ def choose_lanes(
         candidates = lane_candidates(definition)
         if given.get(name) in candidates:
             out[name] = given[name]
+            continue
+        if given.get(name) == NO_LANES:
+            out[name] = None
             continue
         best: tuple[float, int] | None = None
         for number, axis in enumerate(candidates):

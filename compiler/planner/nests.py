@@ -25,7 +25,9 @@ class Draft:
     def finish(self, order: list[str]) -> Nest:
         # a recurrence runs lexicographically in the order of its own axes, whatever the other definitions' order is
         own = self.axes if self.ordered else sorted(self.axes, key=order.index)
-        loops = sorted(own, key=lambda a: a == self.lanes)
+        # innermost: the axis along which a recurrence's values are contiguous, else the lanes
+        innermost = own[-1] if self.ordered else self.lanes
+        loops = sorted(own, key=lambda a: a == innermost)
         return Nest(tuple(AxisTile(a, self.tile.get(a, 1)) for a in loops), self.lanes, self.retile(self.body))
 
     def retile(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
