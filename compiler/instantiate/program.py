@@ -27,9 +27,10 @@ from ..op_types import op_dtype
 from ..plan import AxisTile, Block, KernelPlan, Map, Nest, Pack, Plan, Tile, block_definitions, step_definitions
 from ..planner.facts import sweep_axes
 from .buffers import Buffer, Layout, Path, lay_out, pack_dimensions
-from .nest import NestWriter, identity
+from .nest import NestWriter
 from .scope import Range, add, conjunction, conjuncts, less, minimum, sub
 from .special import write_compact, write_sort
+from .values import identity
 from .view import Source
 
 
