@@ -210,3 +210,16 @@ def test_stores_in_a_loop_that_may_not_run_do_not_cover() -> None:
     body = "parallel unit i in 0..M { loop j in 0..N { %s store y[i, j] = 1.0 } }"
     assert any("coverage" in u for u in check(body % "loop r in 0..M - 4 {" + " }"))
     assert check((body % "loop r in 0..4 {") + " }") == []
+
+
+def test_a_length_known_at_run_time_guards_an_empty_buffer() -> None:
+    text = """program t() {
+      tensor list: i64[2, 0] input
+      tensor count: i64[2] input
+      tensor y: i64[2] output
+      kernel k { parallel unit i in 0..2 { alloc s: i64 reg s = 0
+        %s
+        store y[i] = s } } }"""
+    verify(parse_program(text % "n = load count[i] loop b in 0..n { v = load list[i, b] s = s + v }"))
+    with pytest.raises(VerifyError, match="out of bounds whenever"):
+        verify(parse_program(text % "loop b in 0..3 { v = load list[i, b] s = s + v }"))
