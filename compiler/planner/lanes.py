@@ -171,7 +171,8 @@ def crossing_axis(definition: Definition, lanes: str, external: set[str]) -> str
     """A free axis along which some dram access is contiguous that is strided along the lanes."""
     blocked = sweep_axes(definition) | bound_axes(definition)
     free = [a.name for a in definition.axes if a.name != lanes and a.name not in blocked]
-    if definition.name in external and free and definition.axes[-1].name == free[-1]:
+    stored_along = lanes in {a.name for a in definition.axes}  # not folded away before the store
+    if definition.name in external and stored_along and free and definition.axes[-1].name == free[-1]:
         return free[-1]
     for read in definition.reads:
         if stride(read, lanes) is Stride.STRIDED:
