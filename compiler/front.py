@@ -40,10 +40,12 @@ def read(source: Any, entry: str | None = None) -> Op | gir.Program:
 
 
 def parse(text: str, filename: str, entry: str | None = None) -> Op | gir.Program:
-    """The one program of a text, or the one that `entry` names. Raises ParseError or VerifyError."""
+    """The one program of a text, or the one that `entry` names, verified. Raises ParseError or VerifyError."""
     if is_program(text):
         return prove(parse_program(text, filename))
-    return choose(list(parse_file(text, filename)), filename, entry)
+    op = choose(list(parse_file(text, filename)), filename, entry)
+    verify_op(op)
+    return op
 
 
 def prove(program: gir.Program) -> gir.Program:
