@@ -1,7 +1,7 @@
 """The instruction graph as text, numbered GIR followed by its edges. `parse_graph(print_graph(g)) == g`.
 
     graph rows {
-      program softmax(M, N) {
+      program shifted(M, N) {
         tensor x: f32[M, N] input
         ...
         kernel rows {

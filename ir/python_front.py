@@ -1,7 +1,7 @@
 """The op form in Python: `@op`, `@fn`, `@monoid`. The function's source is read with `ast`; it never runs.
 
     @op
-    def softmax(x: "f32[M, N]") -> "y: f32[M, N]":
+    def shares(x: "f32[M, N]") -> "y: f32[M, N]":
         m[i] = max[j](x[i, j])
         e[i, j] = exp(x[i, j] - m[i])
         s[i] = sum[j](e[i, j])
