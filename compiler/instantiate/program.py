@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ...ir.affine import affine
@@ -25,7 +26,7 @@ from ...ir.recurrence import sweep_direction
 from ..axes import all_axes, reduction_axes
 from ..op_types import op_dtype
 from ..plan import AxisTile, Block, KernelPlan, Map, Nest, Pack, Plan, Tile, block_definitions, step_definitions
-from ..planner.facts import sweep_axes
+from ..planner.facts import front_axes, sweep_axes
 from .buffers import Buffer, Layout, Path, lay_out, pack_dimensions
 from .nest import NestWriter
 from .scope import Range, add, conjunction, conjuncts, less, minimum, sub
@@ -156,6 +157,8 @@ class KernelWriter:
             bounds = self.restrict(bounds, tile.axis, reducing, self.box())
         var = self.names.fresh(f"{tile.axis}_t" if tile.size > 1 else tile.axis)
         start: Expr = Var(var)
+        if tile.axis in self._run_down(block_definitions(tile.body)):
+            start = sub(sub(add(bounds.lo, bounds.hi), const(1)), start)
         stop = add(start, const(tile.size))
         extent = as_int(last)
         exact = extent is not None and as_int(first) == 0 and extent % tile.size == 0
@@ -377,11 +380,14 @@ class KernelWriter:
 
     def reversed_axes(self, nest: Nest) -> set[str]:
         """The axes that a backward sweep in this nest runs down."""
+        return self._run_down(step_definitions(nest.body))
+
+    def _run_down(self, names: Iterable[str]) -> set[str]:
         out: set[str] = set()
-        for name in step_definitions(nest.body):
+        for name in names:
             definition = self.definitions[name]
             if isinstance(definition.body, Pointwise) and definition.is_recurrence and sweep_direction(definition) < 0:
-                out |= sweep_axes(definition)
+                out |= sweep_axes(definition) - front_axes(definition)[1]
         return out
 
     def box(self) -> dict[str, tuple[Expr, Expr]]:

@@ -64,6 +64,24 @@ def sweep_axes(definition: Definition) -> set[str]:
     return out
 
 
+def front_axes(definition: Definition) -> tuple[str, frozenset[str]]:
+    """The outermost ordered axis of a recurrence, and the ordered axes inside of it that it carries: along these the
+    recurrence only reads itself together with an offset along the outermost one, so that for one value of that all of
+    them are independent. ("", nothing) where there are none."""
+    moved = [
+        [a.name for a, index in zip(definition.axes, read.index, strict=True) if index != Var(a.name)]
+        for read in definition.self_reads
+    ]
+    first = next((a.name for a in definition.axes if any(a.name in m for m in moved)), "")
+    carried = {axis for m in moved for axis in m} - {axis for m in moved if first not in m for axis in m} - {first}
+    return (first, frozenset(carried)) if carried else ("", frozenset())
+
+
+def blocked_axes(definition: Definition) -> set[str]:
+    """Axes whose elements must be computed one after the other, or one by one: neither lanes nor register tiles."""
+    return (sweep_axes(definition) - front_axes(definition)[1]) | bound_axes(definition)
+
+
 def is_special(definition: Definition) -> bool:
     return isinstance(definition.body, Compact | Sort)
 

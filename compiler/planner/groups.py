@@ -8,7 +8,7 @@ from math import prod
 from ...ir.op import Definition, Op
 from ..axes import reduction_axes
 from .choices import Choices
-from .facts import aligned, dependencies, extents, is_contraction, is_special, sweep_axes
+from .facts import aligned, dependencies, extents, front_axes, is_contraction, is_special, sweep_axes
 
 
 def root_axes(op: Op, names: list[str]) -> list[str]:
@@ -61,17 +61,34 @@ def _along(op: Op, axis: str, roots: list[str], present: set[str]) -> set[str]:
     """`roots` and the definitions of the group that they depend on and that run over the axis."""
     members = set(roots)
     pending = list(roots)
+    finished: list[str] = []  # what must be whole before the pass begins
     while pending:
         definition = op.definition_of(pending.pop())
         assert definition is not None
         for name in sorted(dependencies(op, definition) & present):
             other = op.definition_of(name)
             assert other is not None
-            axes = {a.name for a in other.axes} | {a.name for a in reduction_axes(other)}
-            if name not in members and axis in axes and not is_special(other) and axis not in sweep_axes(other):
+            if name in members:
+                continue
+            if axis in {a.name for a in reduction_axes(other)}:
+                finished.append(name)
+            elif axis in {a.name for a in other.axes} and not is_special(other) and axis not in sweep_axes(other):
                 members.add(name)
                 pending.append(name)
-    return members
+    return members - _before(op, finished)
+
+
+def _before(op: Op, names: list[str]) -> set[str]:
+    """The definitions that these depend on."""
+    out: set[str] = set()
+    pending = list(names)
+    while pending:
+        definition = op.definition_of(pending.pop())
+        assert definition is not None
+        new = dependencies(op, definition) - out
+        out |= new
+        pending += sorted(new)
+    return out
 
 
 def in_passes(op: Op, names: list[str]) -> set[str]:
@@ -85,6 +102,16 @@ def parallelism(op: Op, names: list[str]) -> int:
     for definition in group:
         sizes |= extents(definition)
     return prod(max(1, sizes[r]) for r in root_axes(op, names))
+
+
+def fronts(op: Op, names: list[str], enough: int) -> tuple[str, list[str]]:
+    """The serial axis of a group that runs front by front, and the axes that are independent within one front. A
+    group of one recurrence does so where its root axes alone give less than `enough` parallelism."""
+    definition = op.definition_of(names[0])
+    if len(names) > 1 or definition is None or parallelism(op, names) >= enough:
+        return "", []
+    serial, carried = front_axes(definition)
+    return serial, [a.name for a in definition.axes if a.name in carried]
 
 
 def make_groups(op: Op, choices: Choices) -> list[list[str]]:
@@ -103,6 +130,8 @@ def _may_join(op: Op, group: list[str], definition: Definition, choices: Choices
     if is_special(definition) or any(is_special(d) for d in members):
         return False
     joined = [*group, definition.name]
+    if fronts(op, group, choices.enough_parallelism)[0] or fronts(op, [definition.name], choices.enough_parallelism)[0]:
+        return False  # a recurrence that runs front by front forks inside of its serial loop
     before, after = root_axes(op, group), root_axes(op, joined)
     if not after:
         return not before and parallelism(op, [definition.name]) <= 1

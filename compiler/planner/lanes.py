@@ -7,16 +7,7 @@ from math import prod
 from ...ir.op import Definition, Op, Reduction
 from ..axes import reduction_axes
 from .choices import Choices
-from .facts import (
-    Stride,
-    bound_axes,
-    extents,
-    is_contraction,
-    is_plain,
-    is_special,
-    stride,
-    sweep_axes,
-)
+from .facts import Stride, blocked_axes, extents, is_contraction, is_plain, is_special, stride
 
 STRIDED_COST = 16.0
 PACKED_COST = 2.0
@@ -29,7 +20,7 @@ def lane_candidates(definition: Definition) -> list[str]:
     """Axes that may lie across lanes, free ones first."""
     if is_special(definition):
         return []
-    blocked = sweep_axes(definition) | bound_axes(definition)
+    blocked = blocked_axes(definition)
     out = [a.name for a in definition.axes if a.name not in blocked]
     body = definition.body
     if isinstance(body, Reduction) and body.monoid.fn is not None:
@@ -150,7 +141,7 @@ def register_tile(
             width *= 2
         out[lanes] = width
     if is_contraction(definition):
-        blocked = sweep_axes(definition) | bound_axes(definition)
+        blocked = blocked_axes(definition)
         others = [a.name for a in definition.axes if a.name != lanes and a.name not in blocked and sizes[a.name] > 1]
         if others:
             rows = max(others, key=lambda a: (sizes[a], a))
@@ -169,7 +160,7 @@ def register_tile(
 
 def crossing_axis(definition: Definition, lanes: str, external: set[str]) -> str | None:
     """A free axis along which some dram access is contiguous that is strided along the lanes."""
-    blocked = sweep_axes(definition) | bound_axes(definition)
+    blocked = blocked_axes(definition)
     free = [a.name for a in definition.axes if a.name != lanes and a.name not in blocked]
     stored_along = lanes in {a.name for a in definition.axes}  # not folded away before the store
     if definition.name in external and stored_along and free and definition.axes[-1].name == free[-1]:

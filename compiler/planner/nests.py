@@ -8,7 +8,7 @@ from ...ir.expr import Var
 from ...ir.op import Definition, Op, Reduction
 from ..axes import reduction_axes
 from ..plan import AxisTile, Fold, Map, Nest, Step, step_definitions
-from .facts import bound_axes, dependencies, is_special
+from .facts import bound_axes, dependencies, front_axes, is_special, sweep_axes
 
 
 @dataclass
@@ -21,10 +21,14 @@ class Draft:
     tile: dict[str, int]
     names: list[str] = field(default_factory=list)
     ordered: bool = False
+    chains: frozenset[str] = frozenset()  # ordered axes that are serial within a front
 
     def finish(self, order: list[str]) -> Nest:
         # a recurrence runs lexicographically in the order of its own axes, whatever the other definitions' order is
         own = self.axes if self.ordered else sorted(self.axes, key=order.index)
+        if self.chains:
+            # a chain runs innermost, so that its last value stays in registers, over points that are independent
+            own = sorted(own, key=lambda a: a in self.chains)
         # innermost: the axis along which a recurrence's values are contiguous, else the lanes
         innermost = own[-1] if self.ordered else self.lanes
         loops = sorted(own, key=lambda a: a == innermost)
@@ -59,7 +63,10 @@ class NestBuilder:
             body: Step = Map(definition.name)
             if isinstance(definition.body, Reduction):
                 body = Fold(tuple(AxisTile(a) for a in folded), (definition.name,))
-            self.drafts.append(Draft(free, lanes, (body,), dict(tile), [definition.name], definition.is_recurrence))
+            serial, carried = front_axes(definition)
+            chains = frozenset(sweep_axes(definition) - carried - {serial} if serial else ())
+            names, ordered = [definition.name], definition.is_recurrence
+            self.drafts.append(Draft(free, lanes, (body,), dict(tile), names, ordered, chains))
 
     def _fuse(self, definition: Definition, free: list[str], folded: list[str], tile: dict[str, int]) -> bool:
         draft = self.drafts[-1]

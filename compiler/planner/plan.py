@@ -22,7 +22,7 @@ from .facts import (
     is_special,
     stride,
 )
-from .groups import Passed, make_groups, root_axes, shared_passes
+from .groups import Passed, fronts, make_groups, root_axes, shared_passes
 from .lanes import choose_lanes, register_tile
 from .nests import NestBuilder
 
@@ -59,7 +59,8 @@ class KernelPlanner:
         for definition in self.definitions:
             self.sizes |= extents(definition)
         self.order = list(dict.fromkeys(a.name for d in self.definitions for a in all_axes(d)))
-        self.roots = root_axes(op, group)
+        self.serial, independent = fronts(op, group, choices.enough_parallelism)
+        self.roots = root_axes(op, group) + independent
         self.lanes_of = choose_lanes(op, group, external, self.roots, choices)
         found = shared_passes(op, group) if choices.stream != 0 else []
         self.passes = [p for p in found if choices.stream is not None or self._stream_pays(p.members)]
@@ -80,12 +81,12 @@ class KernelPlanner:
 
     def plan(self) -> tuple[Block, ...]:
         root_tiles = self.root_tiles()
-        fixed = {a for a, n in root_tiles if n == 1}
+        fixed = {a for a, n in root_tiles if n == 1} | {self.serial}
         body = self.inside(self.definitions, self.passes, fixed)
         body = self.with_packs(body)
         for axis, size in reversed(root_tiles):
             body = (Tile(axis, size, LoopKind.UNIT, body),)
-        return body
+        return (Tile(self.serial, 1, LoopKind.SERIAL, body),) if self.serial else body
 
     def root_tiles(self) -> list[tuple[str, int]]:
         """(axis, tile size) of the parallel loops, outermost first."""
