@@ -20,8 +20,14 @@ def expand_move(move: Move, lanes: int, tile: int) -> tuple[Stmt, ...]:
     for m0 in 0..E0 { for m1 in 0..E1 step 64 { t = load src[g(m0, m1 + @0)]; store dst[f(m0, m1 + @0)] = t } tail }
 
     Where the contiguous axes of the two differ, squares of `tile` elements a side go through registers, and the edges
-    element by element.
+    element by element. An extent below zero is an empty box.
     """
+    known = [as_int(e) for e in move.shape]
+    if any(n is not None and n <= 0 for n in known):
+        return ()
+    counted = zip(move.shape, known, strict=True)
+    shape = tuple(e if n is not None or isinstance(e, Var) else Call(Fn.MAX, (e, const(0))) for e, n in counted)
+    move = replace(move, shape=shape)
     target, source = _contiguous(move.target, len(move.shape)), _contiguous(move.source, len(move.shape))
     if target is not None and source is not None and target != source and move.predicate is None:
         return _transposing(move, target, source, lanes, tile)
