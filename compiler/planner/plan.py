@@ -125,7 +125,7 @@ class KernelPlanner:
         return max(step, -(-self.sizes[axis] // step) * step)
 
     def _lane_chunk(self, axis: str, tile: int, others: int, heavy: bool) -> int:
-        if heavy:
+        if heavy or self.serial:
             return tile
         size = self.sizes[axis]
         maps = not any(reduction_axes(d) for d in self.definitions)

@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from weft.backends.machine import load_machine
+from weft.backends.target import get_target
 from weft.compiler.alternatives import alternatives
+from weft.compiler.axes import unify_axes
 from weft.compiler.lower import LowerOptions, lower, write_out
 from weft.compiler.planner import Choices, make_plan
+from weft.compiler.planner.groups import shared_passes
 from weft.compiler.search import Candidate, neighbours, search
 from weft.ir.binding import specialise
+from weft.ir.expr import Var, as_int
 from weft.ir.gir import Role
 from weft.ir.gir_interp import interpret as run_gir
 from weft.ir.gir_verify import verify
@@ -61,7 +65,8 @@ PROGRAMS = {
 
 def inputs_of(op: Op, extents: dict[str, int]) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    return {t.name: rng.standard_normal([extents[e.name] for e in t.shape]).astype("f4") for t in op.inputs}  # type: ignore[attr-defined]
+    shapes = {t.name: [extents[e.name] if isinstance(e, Var) else as_int(e) or 0 for e in t.shape] for t in op.inputs}
+    return {name: rng.standard_normal(shape).astype("f4") for name, shape in shapes.items()}
 
 
 def check(op: Op, extents: dict[str, int], choices: Choices, symbolic: bool, number: int = 0) -> None:
@@ -128,3 +133,30 @@ def test_long_rows_are_split_over_units() -> None:
     op = specialise(parse_op("op total(x: f32[N]) -> (y: f32) { y = sum[i] x[i] }"), {"N": 1 << 24})
     result = lower(op, MACHINE, LowerOptions())
     assert len(result.program.kernels) == 2  # partial sums, then their merge
+
+
+@pytest.mark.parametrize("name", ["softmax", "weights", "epilogue", "columns"])
+def test_candidates_of_the_search_agree(name: str) -> None:
+    """Failure 14: no wrong plan hides among good ones. Several tiles per pass, compiled."""
+    op = specialise(parse_op(PROGRAMS[name]), {"M": 70, "N": 201, "K": 19, "E": 33})
+    report = search(op, MACHINE, {}, 48)
+    inputs = inputs_of(op, {})
+    want = run_op(op, inputs, {}, float64=True)
+    target = get_target("cpu")
+    for candidate in report.candidates[:: max(1, len(report.candidates) // 10)]:
+        result = write_out(candidate.op, MACHINE, candidate.choices, candidate.plan)
+        arrays = {
+            t.name: inputs.get(t.name, np.full([as_int(e) or 0 for e in t.shape], np.nan, t.dtype.numpy))
+            for t in result.program.tensors
+        }
+        target.load(result.program)([a.ctypes.data for a in arrays.values()], [], 2)
+        for key, value in want.items():
+            np.testing.assert_allclose(arrays[key], value, rtol=2e-4, atol=2e-5, err_msg=str(candidate.choices))
+
+
+def test_a_finished_reduction_is_not_part_of_a_pass_without_repairs() -> None:
+    """The maximum that weights depend on must be whole before they are summed, unless a stream repairs them."""
+    op = unify_axes(parse_op(PROGRAMS["weights"]))
+    passes = shared_passes(op, [d.name for d in op.definitions])
+    assert passes
+    assert all("m" not in p.members for p in passes)
