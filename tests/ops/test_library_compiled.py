@@ -14,6 +14,17 @@ SYMBOLIC = (
     *("bias_gelu", "softmax", "softmax_axis", "layer_norm", "sum_columns", "argmax_rows", "cumsum_rows"),
     *("transpose", "embedding_bag", "rotary", "matmul", "cross_entropy"),
 )
+# A kind each: fused reductions, a strided axis, indices, a scan, two layouts, run-time indices, halves, a contraction.
+SANITIZED = (
+    "bias_gelu",
+    "softmax_axis",
+    "argmax_rows",
+    "cumsum_rows",
+    "nchw_to_nhwc",
+    "embedding_bag",
+    "rotary",
+    "matmul",
+)
 
 
 def check(name: str, sizes: dict[str, int], target: str, specialise: str = "auto") -> None:
@@ -37,6 +48,11 @@ def test_symbolic_extents_on_cpu(name: str) -> None:
 @pytest.mark.parametrize("name", REFERENCE)
 def test_as_c(name: str) -> None:
     check(name, ODD | {"N": 37, "D": 19}, "c")
+
+
+@pytest.mark.parametrize("name", SANITIZED)
+def test_as_c_under_sanitizers(name: str) -> None:
+    check(name, ODD | {"N": 37, "D": 19}, "c:sanitize")
 
 
 @pytest.mark.parametrize("dtype", [DType.F64, DType.BF16, DType.F16])
