@@ -17,6 +17,9 @@ from .plan import Plan
 from .planner import Choices, make_plan
 from .search import FINALISTS, SLACK, SearchReport, assumed_symbols, search
 
+DEFINITIONS_COSTED = 960  # of all plans together, so that time grows with the op and not with its square
+FEWEST_NODES = 4
+
 
 @dataclass(frozen=True)
 class LowerOptions:
@@ -59,7 +62,8 @@ def lower(op: Op, machine: Machine, options: LowerOptions) -> LowerResult:
     """Schedule an op (some symbols may be bound) for a machine."""
     if not options.search:
         return write_out(rewrite_op(op), machine, Choices())
-    report = search(op, machine, assumed_symbols(op), options.nodes)
+    nodes = min(options.nodes, max(FEWEST_NODES, DEFINITIONS_COSTED // max(1, len(op.definitions))))
+    report = search(op, machine, assumed_symbols(op), nodes)
     finished = []
     for candidate in report.best(FINALISTS):
         written = write_out(candidate.op, machine, candidate.choices, candidate.plan)

@@ -13,7 +13,9 @@ result, they state that the named reductions can share one ordered pass over the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from .dtypes import DType
 from .errors import NOWHERE, Location
@@ -196,15 +198,19 @@ class Op:
     streams: tuple[Stream, ...] = ()
     location: Location = field(default=NOWHERE, compare=False)
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
         """Every tensor by name: inputs first, then targets in definition order."""
         out = {t.name: t for t in self.inputs}
         out.update({t.name: t for d in self.definitions for t in d.targets})
         return out
 
+    @cached_property
+    def _owners(self) -> Mapping[str, Definition]:
+        return {t.name: d for d in reversed(self.definitions) for t in d.targets}
+
     def definition_of(self, tensor: str) -> Definition | None:
-        return next((d for d in self.definitions if tensor in d.target_names), None)
+        return self._owners.get(tensor)
 
 
 def constant_offset(read: Read, axes: tuple[Axis, ...]) -> tuple[int, ...] | None:
