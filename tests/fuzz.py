@@ -1,10 +1,11 @@
-"""`make fuzz`: random programs through the interpreter, every pass and every target, which must all agree.
+"""`make fuzz`: random programs through the interpreter, every pass and every target, which must all agree; and files
+that are no programs through the command line, which must say so.
 
-    python tests/fuzz.py [--programs 2000] [--first 0] [--targets cpu,c] [--workers N] [--keep DIR]
+    python tests/fuzz.py [--programs 2000] [--bad-input 2000] [--first 0] [--targets cpu,c] [--workers N] [--keep DIR]
 
-Programs are a pure function of their number. Each is checked with extents 0, 1, primes and tile-sized ones, specialised
-or with symbolic extents, in a process of its own kind: a crash or a hang is a finding like a wrong number. The text of
-every program that fails is kept. Ends with 1 if any did.
+Programs and files are a pure function of their number. Each program is checked with extents 0, 1, primes and tile-sized
+ones, specialised or with symbolic extents; each file is parsed and given to one command. All of it happens in worker
+processes: a crash or a hang is a finding like a wrong number. What fails is kept. Ends with 1 if anything did.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent / "ir"))
+from bad_files import bad_file
 from op_random import RandomOp, random_inputs
 
 EXTENTS = (0, 1, 2, 3, 5, 7, 13, 16, 17, 31, 64, 67)
 TIME_LIMIT = 300.0  # seconds for one program
+PROGRAM, FILE = "program", "file"  # what a worker is asked about
 # Differences allowed, relative to the largest magnitude (at least 1), by the narrowest float type that is stored.
 TOLERANCE = {"bf16": 6e-2, "f16": 1e-2, "f32": 3e-4, "f64": 1e-9}
 
@@ -96,11 +99,14 @@ def difference(found: Any, reference: Any) -> float:
 
 
 def work(targets: list[str]) -> None:
-    """A worker: numbers in, lines out: `found N what` any number of times, then `done N`."""
+    """A worker: `program N` or `file N` in, lines out: `found N what` any number of times, then `done N`."""
+    from bad_input import check_file
+
     for line in sys.stdin:
-        seed = int(line)
+        kind, number = line.split()
+        seed = int(number)
         try:
-            for finding in check(seed, targets):
+            for finding in check(seed, targets) if kind == PROGRAM else check_file(seed):
                 print(f"found {seed} {finding!r}", flush=True)
         except Exception as error:
             print(f"found {seed} {f'{type(error).__name__}: {error}'!r}", flush=True)
@@ -124,8 +130,8 @@ class Worker:
             env=os.environ | {"WEFT_VERIFY": "1", "WEFT_POISON": "1"},
         )
 
-    def run(self, seed: int) -> list[str]:
-        """The findings of one program."""
+    def run(self, kind: str, seed: int) -> list[str]:
+        """The findings of one program or file."""
         process = self.process
         assert process.stdin is not None and process.stdout is not None
         late = threading.Timer(TIME_LIMIT, process.kill)
@@ -133,7 +139,7 @@ class Worker:
         findings: list[str] = []
         started = time.monotonic()
         try:
-            process.stdin.write(f"{seed}\n")
+            process.stdin.write(f"{kind} {seed}\n")
             process.stdin.flush()
             for line in process.stdout:
                 if line.startswith("done "):
@@ -149,9 +155,20 @@ class Worker:
         return [*findings, f"no answer within {TIME_LIMIT:.0f} s" if hung else f"the process died with status {status}"]
 
 
+def keep(folder: Path, kind: str, seed: int, findings: list[str]) -> None:
+    """Write a program with its findings as comments; a file as it is, with the findings beside it."""
+    notes = "".join(f"# {line}\n" for finding in findings for line in finding.splitlines())
+    if kind == PROGRAM:
+        (folder / f"{seed}.gir").write_text(notes + RandomOp(seed).text)
+    else:
+        (folder / f"bad-{seed}.gir").write_bytes(bad_file(seed))
+        (folder / f"bad-{seed}.txt").write_text(notes)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--programs", type=int, default=2000)
+    parser.add_argument("--bad-input", type=int, default=0, help="how many bad files")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--targets", default="cpu,c")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -161,10 +178,11 @@ def main() -> int:
     if options.work:
         work(options.targets.split(","))
         return 0
-    seeds: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for seed in range(options.first, options.first + options.programs):
-        seeds.put(seed)
-    failed: dict[int, list[str]] = {}
+    tasks: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    for kind, count in ((PROGRAM, options.programs), (FILE, options.bad_input)):
+        for seed in range(options.first, options.first + count):
+            tasks.put((kind, seed))
+    failed: dict[tuple[str, int], list[str]] = {}
     finished = 0
 
     def drive() -> None:
@@ -172,19 +190,18 @@ def main() -> int:
         worker = Worker(["--targets", options.targets])
         while True:
             try:
-                seed = seeds.get_nowait()
+                kind, seed = tasks.get_nowait()
             except queue.Empty:
                 break
-            findings = worker.run(seed)
+            findings = worker.run(kind, seed)
             finished += 1
             if findings:
-                failed[seed] = findings
+                failed[kind, seed] = findings
                 options.keep.mkdir(parents=True, exist_ok=True)
-                notes = "".join(f"# {line}\n" for finding in findings for line in finding.splitlines())
-                (options.keep / f"{seed}.gir").write_text(notes + RandomOp(seed).text)
-                print(f"{seed}: {findings[0][:300]}", flush=True)
+                keep(options.keep, kind, seed, findings)
+                print(f"{kind} {seed}: {findings[0][:300]}", flush=True)
             if finished % 100 == 0:
-                print(f"{finished} programs, {len(failed)} fail", flush=True)
+                print(f"{finished} done, {len(failed)} fail", flush=True)
         worker.process.kill()
         worker.process.wait()
 
@@ -194,7 +211,7 @@ def main() -> int:
     for driver in drivers:
         driver.join()
     print(
-        f"{finished} programs on {options.targets}: {len(failed)} fail"
+        f"{options.programs} programs on {options.targets}, {options.bad_input} bad files: {len(failed)} fail"
         + (f", kept in {options.keep}" if failed else "")
     )
     return 1 if failed else 0
