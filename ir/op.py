@@ -120,11 +120,11 @@ class Definition:
     def name(self) -> str:
         return self.targets[0].name
 
-    @property
+    @cached_property
     def target_names(self) -> tuple[str, ...]:
         return tuple(t.name for t in self.targets)
 
-    @property
+    @cached_property
     def expressions(self) -> tuple[Expr, ...]:
         """The body's expressions (bounds and guards of its axes included)."""
         match self.body:
@@ -154,14 +154,14 @@ class Definition:
             case Sort() as s:
                 return replace(self, body=replace(s, key=new[0], axis=replace(s.axis, lo=new[1], hi=new[2])))
 
-    @property
-    def reads(self) -> list[Read]:
-        return [r for e in self.expressions for r in reads(e)]
+    @cached_property
+    def reads(self) -> tuple[Read, ...]:
+        return tuple(r for e in self.expressions for r in reads(e))
 
-    @property
-    def self_reads(self) -> list[Read]:
+    @cached_property
+    def self_reads(self) -> tuple[Read, ...]:
         own = set(self.target_names)
-        return [r for r in self.reads if r.tensor in own]
+        return tuple(r for r in self.reads if r.tensor in own)
 
     @property
     def is_recurrence(self) -> bool:

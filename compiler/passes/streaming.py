@@ -30,10 +30,10 @@ from ...ir.monoids import builtin
 from ...ir.op import Component, Definition, Op, Pointwise, Reduction, Stream, Tensor
 from ...ir.typing import TypeEnv, infer
 from .action import ONE, transfer
-from .compose import compose
+from .compose import compose, size
 from .elaborating import elaborated, elaborated_stream, state_types, tensor_types
 from .hoist import PLACEHOLDER, hoist
-from .inline import inlinable
+from .inline import MAX_SIZE, inlinable
 from .names import fresh, used_names
 from .repair import chan_repair, factor_repair
 from .sampling import equal_on_samples, stays_bounded
@@ -245,6 +245,7 @@ class _Streams:
 
     def expose(self, d: Definition, group: Group) -> Definition:
         """`d` with the pointwise definitions inlined that depend on the group."""
+        whole = d
         for _ in range(len(self.op.definitions)):
             dependent = self.dependents(group)
             axes = d.axes + (d.body.axes if isinstance(d.body, Reduction) else ())
@@ -259,6 +260,8 @@ class _Streams:
 
             assert isinstance(d.body, Reduction)
             args = tuple(rewrite(a, rule) for a in d.body.args)
+            if any(size(a) > MAX_SIZE for a in args):
+                return whole  # too much hangs between the reductions to recompute it
             if args == d.body.args:
                 break
             d = replace(d, body=replace(d.body, args=args))

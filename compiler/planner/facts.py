@@ -7,6 +7,7 @@ from enum import IntEnum
 from ...ir.affine import affine
 from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, reads, variables
 from ...ir.op import Compact, Definition, Op, Reduction, Sort
+from ...ir.recurrence import offsets, sweep_direction
 from ..axes import all_axes, reduction_axes
 
 UNKNOWN_EXTENT = 1024  # stands for a symbolic extent when plans are compared
@@ -75,6 +76,14 @@ def front_axes(definition: Definition) -> tuple[str, frozenset[str]]:
     first = next((a.name for a in definition.axes if any(a.name in m for m in moved)), "")
     carried = {axis for m in moved for axis in m} - {axis for m in moved if first not in m for axis in m} - {first}
     return (first, frozenset(carried)) if carried else ("", frozenset())
+
+
+def goes_back(definition: Definition, axis: str, most: int) -> bool:
+    """The recurrence reads itself only behind, or at, where it stands along the axis, and at most so far: tiles of the
+    axis can follow each other as a whole."""
+    sign = sweep_direction(definition)
+    at = [a.name for a in definition.axes].index(axis)
+    return all(0 <= -sign * offset[at] <= most for offset in offsets(definition))
 
 
 def blocked_axes(definition: Definition) -> set[str]:

@@ -117,15 +117,16 @@ def fronts(op: Op, names: list[str], enough: int) -> tuple[str, list[str]]:
 def make_groups(op: Op, choices: Choices) -> list[list[str]]:
     """Greedy: a definition joins the last group unless that costs parallelism, or the choices cut before it."""
     groups: list[list[str]] = []
+    passed = in_passes(op, [d.name for d in op.definitions])
     for definition in op.definitions:
-        if groups and definition.name not in choices.cuts and _may_join(op, groups[-1], definition, choices):
+        if groups and definition.name not in choices.cuts and _may_join(op, groups[-1], definition, choices, passed):
             groups[-1].append(definition.name)
         else:
             groups.append([definition.name])
     return groups
 
 
-def _may_join(op: Op, group: list[str], definition: Definition, choices: Choices) -> bool:
+def _may_join(op: Op, group: list[str], definition: Definition, choices: Choices, passed: set[str]) -> bool:
     members = [d for d in op.definitions if d.name in set(group)]
     if is_special(definition) or any(is_special(d) for d in members):
         return False
@@ -140,10 +141,9 @@ def _may_join(op: Op, group: list[str], definition: Definition, choices: Choices
     enough = min(choices.enough_parallelism, parallelism(op, group), parallelism(op, [definition.name]))
     if parallelism(op, joined) < enough:
         return False
-    streamed = in_passes(op, [d.name for d in op.definitions])
     heavy = [d for d in (*members, definition) if is_contraction(d)]
-    if not heavy or {d.name for d in heavy} <= streamed:
+    if not heavy or {d.name for d in heavy} <= passed:
         return True
     if len(heavy) > 1:
         return False
-    return all({a.name for a in d.axes} <= set(after) for d in heavy) or heavy[0].name in streamed
+    return all({a.name for a in d.axes} <= set(after) for d in heavy) or heavy[0].name in passed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from ...backends.machine import Machine
-from ...ir.expr import Boundary, Var
+from ...ir.expr import Boundary, Var, as_int
 from ...ir.gir import LoopKind
 from ...ir.op import Definition, Op
 from ..axes import all_axes, reduction_axes
@@ -16,6 +16,7 @@ from .facts import (
     bound_axes,
     dependencies,
     extents,
+    goes_back,
     is_contraction,
     is_plain,
     is_ragged,
@@ -27,6 +28,7 @@ from .lanes import choose_lanes, register_tile
 from .nests import NestBuilder
 
 LINE_ELEMENTS = 16
+FRONT_TILES = 2  # tiles in flight, per unit, of a recurrence that runs front by front
 
 
 def make_plan(op: Op, machine: Machine, choices: Choices) -> Plan:
@@ -59,8 +61,8 @@ class KernelPlanner:
         for definition in self.definitions:
             self.sizes |= extents(definition)
         self.order = list(dict.fromkeys(a.name for d in self.definitions for a in all_axes(d)))
-        self.serial, independent = fronts(op, group, choices.enough_parallelism)
-        self.roots = root_axes(op, group) + independent
+        self.serial, self.independent = fronts(op, group, choices.enough_parallelism)
+        self.roots = root_axes(op, group) + self.independent
         self.lanes_of = choose_lanes(op, group, external, self.roots, choices)
         found = shared_passes(op, group) if choices.stream != 0 else []
         self.passes = [p for p in found if choices.stream is not None or self._stream_pays(p.members)]
@@ -81,12 +83,26 @@ class KernelPlanner:
 
     def plan(self) -> tuple[Block, ...]:
         root_tiles = self.root_tiles()
-        fixed = {a for a, n in root_tiles if n == 1} | {self.serial}
+        turns = self.turns(dict(root_tiles))
+        fixed = {a for a, n in root_tiles if n == 1} | ({self.serial} if turns <= 1 else set())
         body = self.inside(self.definitions, self.passes, fixed)
         body = self.with_packs(body)
         for axis, size in reversed(root_tiles):
-            body = (Tile(axis, size, LoopKind.UNIT, body),)
-        return (Tile(self.serial, 1, LoopKind.SERIAL, body),) if self.serial else body
+            lag = self.serial if turns > 1 and axis in self.independent else ""
+            body = (Tile(axis, size, LoopKind.UNIT, body, lag),)
+        return (Tile(self.serial, turns, LoopKind.SERIAL, body),) if self.serial else body
+
+    def turns(self, tiles: dict[str, int]) -> int:
+        """The tile of the serial axis of fronts: 1, with a fork and a join at every step; or more, where the tiles of
+        the independent axis may follow each other, each one tile behind."""
+        if len(self.independent) != 1 or self.independent[0] not in tiles:
+            return 1
+        definition, axis = self.definitions[0], self.independent[0]
+        bounds = [as_int(a.hi) for a in definition.axes if a.name in (axis, self.serial)]
+        if None in bounds or not goes_back(definition, axis, tiles[axis]):
+            return 1
+        size = self.sizes[self.serial] // (4 * FRONT_TILES * self.machine.units)
+        return min(max(LINE_ELEMENTS, size), max(1, self.sizes[self.serial]))
 
     def root_tiles(self) -> list[tuple[str, int]]:
         """(axis, tile size) of the parallel loops, outermost first."""
