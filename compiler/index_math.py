@@ -201,13 +201,20 @@ class Env:
                     return Linear({Call(fn, (left.to_expr(), right.to_expr())): 1})
                 return self._divide(left, right.constant) if fn is Fn.FLOORDIV else self._mod(left, right.constant)
             case Call(Fn.MAX | Fn.MIN as fn, (a, b)):
-                left, right = self._normal(a), self._normal(b)
-                if self.nonnegative(left - right):
-                    return left if fn is Fn.MAX else right
-                if self.nonnegative(right - left):
-                    return right if fn is Fn.MAX else left
-                return Linear({Call(fn, (left.to_expr(), right.to_expr())): 1})
+                kept: list[Linear] = []
+                for form in (*_operands(fn, self._normal(a)), *_operands(fn, self._normal(b))):
+                    if any(self._decides(fn, other, form) for other in kept):
+                        continue
+                    kept = [other for other in kept if not self._decides(fn, form, other)] + [form]
+                out = kept[0]
+                for form in kept[1:]:
+                    out = Linear({Call(fn, (out.to_expr(), form.to_expr())): 1})
+                return out
         return Linear({expr: 1})
+
+    def _decides(self, fn: Fn, one: Linear, other: Linear) -> bool:
+        """`fn(one, other)` is `one`."""
+        return self.nonnegative(one - other if fn is Fn.MAX else other - one)
 
     def _exact(self, form: Linear) -> Linear:
         """`x // c * c` is `x` where c divides x."""
@@ -303,3 +310,12 @@ def _learn(fact: Expr, ranges: dict[Expr, Range], divisors: dict[str, int]) -> N
             ranges[v] = replace(ranges[v], lo=const(c + (fn is Fn.GT)))
         case Call(Fn.LE | Fn.LT as fn, (Var() as v, Const(int(c)))) if v in ranges:
             ranges[v] = replace(ranges[v], hi=const(c - (fn is Fn.LT)))
+
+
+def _operands(fn: Fn, form: Linear) -> list[Linear]:
+    """The forms of which `form` is the maximum or minimum."""
+    if len(form.terms) == 1 and not form.constant:
+        match next(iter(form.terms.items())):
+            case Call(inner, (a, b)), 1 if inner is fn:
+                return [*_operands(fn, linear(a)), *_operands(fn, linear(b))]
+    return [form]

@@ -6,7 +6,7 @@ compares plans; a tuning record stores one. Axes are named as in the op after `u
 same axis in every definition of a kernel.
 
     KernelPlan  body of blocks
-    Block     = Tile(axis, size, kind, body of blocks)   a loop over tiles of an axis
+    Block     = Tile(axis, size, kind, body of blocks, lag)   a loop over tiles of an axis
               | Pack(tensor, axes)                       copy the part of a tensor that this scope reads into sram
               | Nest(loops, lanes, body of steps)        loops over register tiles
     Step      = Map(definition)                          its value at this point of the nest
@@ -64,10 +64,15 @@ class Pack:
 
 @dataclass(frozen=True)
 class Tile:
+    """A loop over tiles of `size` elements. `lag` names the axis of an enclosing serial Tile (both of known extent): in
+    turn T of that, tile number k of this one works on tile number T - k of that axis. All k of one turn are independent
+    where reads go back, or stay, along both axes, and no further than a tile along this one."""
+
     axis: str
     size: int
     kind: LoopKind
     body: tuple[Block, ...]
+    lag: str = ""
 
 
 Block = Tile | Pack | Nest
@@ -104,6 +109,14 @@ def block_definitions(blocks: tuple[Block, ...]) -> Iterator[str]:
                 yield from step_definitions(body)
 
 
+def walk_tiles(blocks: tuple[Block, ...]) -> Iterator[Tile]:
+    """Every tile loop, outer ones first."""
+    for block in blocks:
+        if isinstance(block, Tile):
+            yield block
+            yield from walk_tiles(block.body)
+
+
 def step_loops(steps: tuple[Step, ...]) -> Iterator[AxisTile]:
     for step in steps:
         if isinstance(step, Fold):
@@ -130,8 +143,8 @@ def describe(plan: Plan) -> str:
     def blocks(items: tuple[Block, ...], depth: int) -> None:
         for item in items:
             match item:
-                case Tile(axis, size, kind, body):
-                    out.append("  " * depth + f"{kind} {axis} by {size}")
+                case Tile(axis, size, kind, body, lag):
+                    out.append("  " * depth + f"{kind} {axis} by {size}" + (f" behind {lag}" if lag else ""))
                     blocks(body, depth + 1)
                 case Pack(tensor, axes):
                     out.append("  " * depth + f"pack {tensor} as [{', '.join(axes)}]")

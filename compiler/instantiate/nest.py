@@ -62,10 +62,13 @@ class NestWriter(Reader):
         body = definition.body
         if not isinstance(body, Pointwise):
             raise InternalError(f"'{definition.name}' cannot be a map")
-        value = self.expr(body.expr)
-        self.define(definition, 0, value)
+        needed = self.kernel.needed_where(definition.name)
+        if needed is None:
+            self.define(definition, 0, self.expr(body.expr))
+        else:  # `select(needed, value, constant)`: the constant is never used
+            self.define(definition, 0, self.expr(body.expr.children[1]), self.expr(needed))
 
-    def define(self, definition: Definition, component: int, value: Expr) -> None:
+    def define(self, definition: Definition, component: int, value: Expr, where: Expr | None = None) -> None:
         """Name the value of one target and store it where somebody outside needs it."""
         target = definition.targets[component]
         value = self.convert(value, target.dtype)
@@ -77,12 +80,19 @@ class NestWriter(Reader):
             self.emit(Compute(cell.name, self.shapes[cell.name], ref, self.dtypes[cell.name], self.location))
         source = self.kernel.source(target.name)
         if source is not None:
-            self.store(source, [self.position[a.name] for a in definition.axes], ref, shape, definition.axes)
+            places = [self.position[a.name] for a in definition.axes]
+            self.store(source, places, ref, shape, definition.axes, where)
 
     def store(
-        self, source: Source, index: list[Expr], value: Expr, shape: tuple[int, ...], axes: tuple[Axis, ...]
+        self,
+        source: Source,
+        index: list[Expr],
+        value: Expr,
+        shape: tuple[int, ...],
+        axes: tuple[Axis, ...],
+        where: Expr | None = None,
     ) -> None:
-        terms = [self.tail(a.name) for a in axes] if source.whole else []
+        terms = [*([self.tail(a.name) for a in axes] if source.whole else []), where]
         access = self.access(source, index)
         self.emit(Store(access, shape, value, conjunction(terms), False, self.location))
 

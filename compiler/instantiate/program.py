@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...ir.affine import affine
@@ -24,12 +24,25 @@ from ...ir.gir import (
 from ...ir.op import Axis, Compact, Component, Definition, Op, Pointwise, Reduction, Sort
 from ...ir.recurrence import sweep_direction
 from ..axes import all_axes, reduction_axes
+from ..needed import needed_where
 from ..op_types import op_dtype
-from ..plan import AxisTile, Block, KernelPlan, Map, Nest, Pack, Plan, Tile, block_definitions, step_definitions
+from ..plan import (
+    AxisTile,
+    Block,
+    KernelPlan,
+    Map,
+    Nest,
+    Pack,
+    Plan,
+    Tile,
+    block_definitions,
+    step_definitions,
+    walk_tiles,
+)
 from ..planner.facts import front_axes, sweep_axes
-from .buffers import Buffer, Layout, Path, lay_out, pack_dimensions
+from .buffers import Buffer, Layout, Path, lay_out, pack_dimensions, tiles_along
 from .nest import NestWriter
-from .scope import Range, add, conjunction, conjuncts, less, minimum, sub
+from .scope import Range, add, conjunction, conjuncts, less, maximum, minimum, mul, sub
 from .special import write_compact, write_sort
 from .values import identity
 from .view import Source
@@ -49,8 +62,9 @@ def instantiate(op: Op, plan: Plan, sram_bytes: int) -> Program:
             if producer is not None and kernel_of[producer.name] != kernel_of[definition.name]:
                 external.add(read.tensor)
     kernels: list[Kernel] = []
+    needed = needed_where(op)
     for kernel in plan.kernels:
-        writer = KernelWriter(op, kernel, names, external, sram_bytes)
+        writer = KernelWriter(op, kernel, names, external, sram_bytes, needed)
         kernels.append(Kernel(kernel.name, tuple(writer.write()), op.location))
         for buffer in writer.layout.buffers.values():
             if buffer.level is Level.DRAM and buffer.name not in tensors:
@@ -84,13 +98,23 @@ class _Scope:
     ranges: dict[str, Range] = field(default_factory=dict)
     packs: dict[str, Source] = field(default_factory=dict)
     tiles: dict[str, Expr] = field(default_factory=dict)  # axis -> tile start
+    turns: dict[str, Expr] = field(default_factory=dict)  # axis of a tile loop with lagging tiles -> its turn
 
 
 class KernelWriter:
     """Writes one kernel; the `KernelView` of its nests."""
 
-    def __init__(self, op: Op, plan: KernelPlan, names: _Names, external: set[str], sram_bytes: int) -> None:
+    def __init__(
+        self,
+        op: Op,
+        plan: KernelPlan,
+        names: _Names,
+        external: set[str],
+        sram_bytes: int,
+        needed: Mapping[str, Expr],
+    ) -> None:
         self.op = op
+        self.needed = needed
         self.plan = plan
         self.facts = op.facts
         self.names = names
@@ -139,7 +163,53 @@ class KernelWriter:
             return write_compact(writer, first) if isinstance(first.body, Compact) else write_sort(writer, first)
         return NestWriter(self, nest, self.scopes[-1].ranges).write()
 
+    def turns(self, tile: Tile, lagging: Tile, path: Path) -> list[Stmt]:
+        """A loop over the turns of a tile loop in which another one lags."""
+        last = self.count(tile) + self.count(lagging) - 1
+        turn = self.names.fresh(f"{tile.axis}_turn")
+        outer = self.scopes[-1]
+        known = {**outer.turns, tile.axis: Var(turn)}
+        self.scopes.append(_Scope(dict(outer.ranges), dict(outer.packs), dict(outer.tiles), known))
+        body = self.blocks(tile.body, path)
+        self.scopes.pop()
+        return [Loop(turn, const(0), const(max(last, 0)), 1, tile.kind, tuple(body))]
+
+    def count(self, tile: Tile) -> int:
+        """How many tiles there are, of an axis of known extent."""
+        extent = as_int(self.axes[tile.axis].hi)
+        assert extent is not None, "an axis of lagging tiles has a known extent"
+        return -(-extent // tile.size)
+
+    def lagging(self, tile: Tile, leader: Tile, path: Path) -> list[Stmt]:
+        """Tile number k of this loop works on tile number `turn - k` of the leading axis, where there is one; a
+        backward sweep counts both from the end."""
+        outer = self.scopes[-1]
+        turn, leaders, own = outer.turns[leader.axis], self.count(leader), self.count(tile)
+        k = self.names.fresh(f"{tile.axis}_t")
+        place: Expr = Var(k)
+        ahead = sub(turn, place)
+        if leader.axis in self._run_down(block_definitions(tile.body)):
+            place, ahead = sub(const(own - 1), place), sub(const(leaders - 1), ahead)
+        ranges, tiles = dict(outer.ranges), dict(outer.tiles)
+        for t, number in ((leader, ahead), (tile, place)):
+            start, end = mul(number, const(t.size)), self.axes[t.axis].hi
+            stop = add(start, const(t.size))
+            exact = (as_int(end) or 0) % t.size == 0
+            ranges[t.axis] = Range(start, stop if exact else minimum(stop, end), end, t.size)
+            tiles[t.axis] = start
+        self.scopes.append(_Scope(ranges, dict(outer.packs), tiles, dict(outer.turns)))
+        body = self.blocks(tile.body, path)
+        self.scopes.pop()
+        first = maximum(const(0), sub(turn, const(leaders - 1)))
+        return [Loop(k, first, minimum(add(turn, const(1)), const(own)), 1, tile.kind, tuple(body))]
+
     def tile(self, tile: Tile, path: Path) -> list[Stmt]:
+        behind = [b for b in walk_tiles(tile.body) if b.lag == tile.axis]
+        if behind:
+            return self.turns(tile, behind[0], path)
+        if tile.lag:
+            leader = next(b for b in tiles_along(self.plan, path) if b.axis == tile.lag)
+            return self.lagging(tile, leader, path)
         inside = [self.definitions[n] for n in block_definitions(tile.body)]
         carried = [d for d in inside if tile.axis in {a.name for a in reduction_axes(d)} and self._outermost(d, path)]
         out: list[Stmt] = []
@@ -164,7 +234,12 @@ class KernelWriter:
         exact = extent is not None and as_int(first) == 0 and extent % tile.size == 0
         inner = Range(start, stop if exact or tile.size == 1 else minimum(stop, bounds.hi), last, tile.size)
         self.scopes.append(
-            _Scope({**outer.ranges, tile.axis: inner}, dict(outer.packs), {**outer.tiles, tile.axis: start})
+            _Scope(
+                {**outer.ranges, tile.axis: inner},
+                dict(outer.packs),
+                {**outer.tiles, tile.axis: start},
+                dict(outer.turns),
+            )
         )
         body: list[Stmt] = []
         for definition in carried:
@@ -364,6 +439,9 @@ class KernelWriter:
 
     def buffers_of(self, targets: set[str]) -> set[str]:
         return {self.buffer_names.get(t, t) for t in targets}
+
+    def needed_where(self, target: str) -> Expr | None:
+        return self.needed.get(target)
 
     def is_carried(self, definition: Definition) -> bool:
         return any(a.name in self.scopes[-1].tiles for a in reduction_axes(definition))

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from ...ir.dtypes import DType
 from ...ir.errors import NOWHERE, Location
-from ...ir.expr import Cast, Const, Coord, Expr, Ref, Var, const, refs, walk
+from ...ir.expr import Call, Cast, Const, Coord, Expr, Fn, Ref, Var, const, refs, walk
 from ...ir.gir import Alloc, Compute, Level, Loop, LoopKind, Stmt
 from ..plan import AxisTile, Nest, step_definitions, step_loops
-from .scope import Range, add, dtype_of, sub
+from .scope import Range, add, dtype_of, maximum, minimum, sub
 from .values import typed
 from .view import KernelView
 
@@ -55,18 +55,30 @@ class TileWriter:
             self.written.update(kernel.definition(name).target_names)
 
     def open(self, tile: AxisTile, bounds: Range, backwards: bool = False) -> None:
+        if bounds.span is not None and bounds.span <= tile.size and not backwards:
+            # one register tile covers the enclosing tile: a loop of one iteration is none
+            self.levels.append(Open())
+            self.start[tile.axis] = bounds.lo
+            self.position[tile.axis] = add(bounds.lo, Coord(self.dims[tile.axis])) if tile.size > 1 else bounds.lo
+            self.ranges[tile.axis] = bounds
+            return
         var = self.kernel.fresh(tile.axis)
-        self.levels.append(Open(names={var}, header=(var, bounds.lo, bounds.hi, tile.size)))
         start: Expr = Var(var)
-        if backwards:
-            start = sub(sub(add(bounds.lo, bounds.hi), const(1)), start)
+        lo, hi = bounds.lo, bounds.hi
+        if backwards:  # counted from the end of the axis
+            start = sub(sub(bounds.end, const(1)), start)
+            lo, hi = _reflected(hi, bounds.end), _reflected(lo, bounds.end)
+        self.levels.append(Open(names={var}, header=(var, lo, hi, tile.size)))
         self.start[tile.axis] = start
         self.position[tile.axis] = add(start, Coord(self.dims[tile.axis])) if tile.size > 1 else start
         self.ranges[tile.axis] = bounds
 
     def close(self) -> None:
         level = self.levels.pop()
-        assert level.header is not None
+        if level.header is None:
+            self.levels[-1].body += level.body
+            self.levels[-1].names |= level.names
+            return
         var, lo, hi, step = level.header
         self.levels[-1].body.append(Loop(var, lo, hi, step, LoopKind.SERIAL, tuple(level.body), self.location))
 
@@ -134,3 +146,13 @@ class TileWriter:
 
     def emit(self, stmt: Stmt) -> None:
         self.levels[-1].body.append(stmt)
+
+
+def _reflected(bound: Expr, end: Expr) -> Expr:
+    """`end - bound`, smaller where the bound is larger."""
+    match bound:
+        case Call(Fn.MIN, (a, b)):
+            return maximum(_reflected(a, end), _reflected(b, end))
+        case Call(Fn.MAX, (a, b)):
+            return minimum(_reflected(a, end), _reflected(b, end))
+    return sub(end, bound)

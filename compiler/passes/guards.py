@@ -199,7 +199,9 @@ def _split(loop: Loop, atoms: list[Atom], env: Env) -> list[Part]:
 
     if full.begin is not None:
         add(loop.lo, env.simplify(Call(Fn.MIN, (first, loop.hi))), ())
-    add(first, env.simplify(Call(Fn.MIN, (last, loop.hi))), full.decided)
+    # not `last`: where nothing is full the end may lie before the start, and bounds stay simple to prove things with
+    end = loop.hi if full.end is None else full.end
+    add(first, env.simplify(Call(Fn.MIN, (end, loop.hi))), full.decided)
     if full.end is not None:
         add(last, loop.hi, ())
     return parts if any(known for _, known in parts) else [(loop, ())]

@@ -10,13 +10,13 @@
 
 Legal where every offset that moves along a or b moves strictly along w, in the direction of the sweep (docs/rules.md,
 section 4; s is the smallest factor from 1 to 4 for which that holds). In v$wave such an offset along a only occurs
-together with one along w: for one w all a are independent, and can lie across lanes and units. Every point computes what
-it computed before in the same order, so that results are equal bit for bit. Offsets along neither axis stay chains
-inside a diagonal. Points of the box (w, a) outside of the grid hold 0 and are never read.
+together with one along w: for one w all a are independent, and can lie across lanes and units. Every point computes
+what it computed before in the same order, so that results are equal bit for bit. Offsets along neither axis stay
+chains inside a diagonal. Points of the box (w, a) outside of the grid hold 0 and are never read.
 
-Pointwise readers of v read v$wave themselves, so that sweeps one after the other stay on the same diagonals; others keep
-reading v. The scheduler applies this pass where the other axes of a sweep do not keep the machine busy; it is no part of
-the normal pipeline.
+Pointwise readers of v read v$wave themselves, so that sweeps one after the other stay on the same diagonals; others
+keep reading v. The scheduler applies this pass where the other axes of a sweep do not keep the machine busy; it is no
+part of the normal pipeline.
 """
 
 from __future__ import annotations
