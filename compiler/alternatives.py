@@ -1,7 +1,8 @@
 """Op-level alternatives: other ways to write the same mathematics that the search compares.
 
 Each is made by rules that know nothing of the operator: without streams (intermediates kept instead of recomputed),
-long reductions with few results split into partial results, linear recurrences in chunks.
+long reductions with few results split into partial results, linear recurrences in chunks, sweeps over two axes along
+their diagonals.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from .passes.base import run_passes
 from .passes.chunking import chunk_recurrence
 from .passes.linear_recurrence import linear_recurrence
 from .passes.split_reduction import split_reduction
+from .passes.wavefront import find_front, skew_recurrence
 from .pipeline import OP_PASSES, STORED_PASSES
-from .planner.facts import bound_axes, extents, sweep_axes
+from .planner.facts import bound_axes, extents, front_axes, sweep_axes
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ def alternatives(op: Op, machine: Machine) -> Iterator[Alternative]:
         chunked = _chunk_all(op, chunk, machine)
         if chunked is not None:
             yield Alternative(f"chunk {chunk}", _prepared(chunked, OP_PASSES))
+    skewed = _skew_all(op, machine)
+    if skewed is not None:
+        yield Alternative("wavefront", _prepared(skewed, OP_PASSES))
     split = _split_all(streamed, machine)
     if split is not None:
         yield Alternative("split", unify_axes(split))
@@ -73,6 +78,27 @@ def _chunk_all(op: Op, chunk: int, machine: Machine) -> Op | None:
             continue  # enough independent lines to run as they are
         try:
             op = chunk_recurrence(op, definition.name, chunk)
+        except WeftError:
+            continue
+        found = True
+    return op if found else None
+
+
+def _skew_all(op: Op, machine: Machine) -> Op | None:
+    """Every sweep over two axes whose other axes do not fill the machine along its diagonals; None where there is
+    none."""
+    found = False
+    for definition in op.definitions:
+        front = find_front(definition)
+        if front is None or front_axes(definition)[0]:
+            continue
+        sizes = extents(definition)
+        lines = prod(sizes[a.name] for a in definition.axes if a.name not in sweep_axes(definition))
+        short = min(sizes[definition.axes[k].name] for k in (front.across, front.along))
+        if lines >= machine.units * machine.lanes(4) or short < machine.lanes(4):
+            continue
+        try:
+            op = skew_recurrence(op, definition.name)
         except WeftError:
             continue
         found = True

@@ -100,7 +100,7 @@ class Reader(TileWriter):
         axes = self.axes_in(index)
         gathered = any(refs(i) for i in index)
         terms: list[Expr | None] = [inside]
-        if source.whole or gathered:
+        if source.whole or gathered or not self.in_bounds_without_guard(index):
             terms += [self.tail(a) for a in axes]
         if self.guard is not None and (gathered or not self.in_bounds_without_guard(index)):
             terms.append(self.guard)

@@ -30,7 +30,7 @@ class Draft:
             # a chain runs innermost, so that its last value stays in registers, over points that are independent
             own = sorted(own, key=lambda a: a in self.chains)
         # innermost: the axis along which a recurrence's values are contiguous, else the lanes
-        innermost = own[-1] if self.ordered else self.lanes
+        innermost = own[-1] if self.ordered and own else self.lanes
         loops = sorted(own, key=lambda a: a == innermost)
         return Nest(tuple(AxisTile(a, self.tile.get(a, 1)) for a in loops), self.lanes, self.retile(self.body))
 
