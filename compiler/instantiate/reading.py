@@ -100,8 +100,12 @@ class Reader(TileWriter):
         axes = self.axes_in(index)
         gathered = any(refs(i) for i in index)
         terms: list[Expr | None] = [inside]
+        producer = self.kernel.maybe_definition_of(tensor)
+        # scratch is padded to the register tiles of its own axes, packs to those of the axes that read them
+        padded = set(axes) if producer is None else {a.name for a in producer.axes}
         if source.whole or gathered or not self.in_bounds_without_guard(index):
-            terms += [self.tail(a) for a in axes]
+            padded = set()
+        terms += [self.tail(a) for a in axes if a not in padded]
         if self.guard is not None and (gathered or not self.in_bounds_without_guard(index)):
             terms.append(self.guard)
         predicate = conjunction(terms)

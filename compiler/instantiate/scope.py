@@ -140,7 +140,8 @@ class Range:
             terms.append(less(position, add(self.lo, const(self.span))))
         start = self.lo if self.span is None else const(0)
         base = as_int(start)
-        if base is None or not divides(size, sub(self.end, start), facts):
+        ragged = self.span is not None and self.span % size != 0  # then tiles do not start at multiples of `size`
+        if ragged or base is None or not divides(size, sub(self.end, start), facts):
             terms.append(less(position, self.end))
         return conjunction(terms)
 

@@ -11,7 +11,7 @@ from weft.backends.machine import load_machine
 from weft.backends.target import get_target
 from weft.compiler.alternatives import alternatives
 from weft.compiler.axes import unify_axes
-from weft.compiler.lower import LowerOptions, lower, write_out
+from weft.compiler.lower import LowerOptions, lower, rewrite_op, write_out
 from weft.compiler.planner import Choices, make_plan
 from weft.compiler.planner.groups import shared_passes
 from weft.compiler.search import Candidate, neighbours, search
@@ -160,3 +160,27 @@ def test_a_finished_reduction_is_not_part_of_a_pass_without_repairs() -> None:
     passes = shared_passes(op, [d.name for d in op.definitions])
     assert passes
     assert all("m" not in p.members for p in passes)
+
+
+def verified(text: str, symbols: dict[str, int], choices: Choices) -> None:
+    result = write_out(rewrite_op(specialise(parse_op(text), symbols)), MACHINE, choices)
+    assert [u for u in verify(result.program) if not u.startswith("coverage")] == []
+
+
+@pytest.mark.parametrize("lanes", ["i", "j"])
+@pytest.mark.parametrize(("vectors", "rows"), [(1, 14), (4, 6), (2, 9)])
+def test_register_tiles_that_do_not_divide_a_parallel_tile_end_with_the_axis(
+    vectors: int, rows: int, lanes: str
+) -> None:
+    choices = Choices(lanes=(("y", lanes),), vectors=vectors, rows=rows)
+    for m in (70, 42, 14):
+        verified(PROGRAMS["epilogue"], {"M": m, "N": 201, "K": 19}, choices)
+
+
+def test_scratch_read_along_another_axis_is_not_read_past_its_end() -> None:
+    text = """op f(x: f32[N]) -> (y: f32) {
+      t[i: N]: f32 = 0.25 * t.pad(0.5)[i - 1] + x[i]
+      y = sum[v in min(1, N)..N where x[v] > 0.25] t[v]
+    }"""
+    verified(text, {"N": 5}, Choices())
+    verified(text, {}, Choices())
