@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..backends.machine import Machine
-from ..ir.expr import Expr, refs, variables
+from ..ir.expr import Call, Expr, Fn, Ref, refs, variables
 from ..ir.gir import (
     Access,
     Alloc,
@@ -278,14 +278,16 @@ class NestModel:
         return vectors(tuple(map(float, self.shapes.get(tile, ()))), self.machine.lanes(4))
 
     def latency(self, loop: Loop) -> float:
-        """Cycles of the longest chain through an accumulator that is updated directly in the body."""
+        """Cycles of the longest chain from a mutable tile's value before an iteration to its value after it."""
         if loop.kind.is_parallel:
             return 0.0
-        updates: dict[str, int] = {}
+        steps: dict[str, dict[str, int]] = {}  # tile -> operations since the start, by the mutable tile they start from
         for s in loop.body:
-            if isinstance(s, Compute) and s.tile in self.mutable and s.tile in refs(s.expr):
-                updates[s.tile] = updates.get(s.tile, 0) + 1
-        return float(max(updates.values(), default=0) * self.machine.fma_latency)
+            if isinstance(s, Compute):
+                known = {n: steps.get(n, {n: 0} if n in self.mutable else {}) for n in refs(s.expr)}
+                steps[s.tile] = _longest(s.expr, known)
+        longest = max((found.get(name, 0) for name, found in steps.items() if name in self.mutable), default=0)
+        return float(longest * self.machine.fma_latency)
 
     def sequence(self, nodes: list[Node]) -> tuple[Footprint, list[tuple[Traffic, Traffic, Traffic]]]:
         """The footprint of all kernels, and the traffic of each given what the one before left in the last cache."""
@@ -332,3 +334,15 @@ def _share(condition: Expr, middle: Mapping[str, float], outer: Mapping[str, tup
     samples = [math.floor(first + (last - first) * (k + 0.5) / 8) for k in range(8)] if last > first else [first]
     values = [evaluate(condition, {**middle, used[-1]: float(v)}) for v in samples]
     return sum(0.5 if v is None else float(bool(v)) for v in values) / len(values)
+
+
+def _longest(expr: Expr, known: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Operations on the longest way from each starting tile through the expression; a choice is no operation."""
+    if isinstance(expr, Ref):
+        return dict(known.get(expr.name, {}))
+    out: dict[str, int] = {}
+    for child in expr.children:
+        for name, steps in _longest(child, known).items():
+            out[name] = max(out.get(name, 0), steps)
+    works = isinstance(expr, Call) and expr.fn is not Fn.SELECT
+    return {name: steps + works for name, steps in out.items()}

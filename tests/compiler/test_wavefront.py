@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from equivalence import assert_same, random_inputs
-from weft.backends.machine import load_machine
 from weft import compile as weft_compile
+from weft.backends.machine import load_machine
 from weft.compiler.alternatives import alternatives
 from weft.compiler.axes import unify_axes
 from weft.compiler.lower import write_out
