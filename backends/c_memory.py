@@ -148,7 +148,7 @@ class MemoryPrinter(PredicatePrinter):
             w.line(f"{target} = {self.result(held, tile).text};")
 
     def _lane_loop(self, lanes: int, test: str, body: str, w: Writer) -> None:
-        w.line(f"for (int lane = 0; lane < {lanes}; ++lane)")
+        w.line(f"for (int64_t lane = 0; lane < {lanes}; ++lane)")
         with w.indented():
             if test:
                 w.line(test)

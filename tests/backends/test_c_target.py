@@ -76,6 +76,7 @@ def test_compiler_errors_are_told(tmp_path: Path) -> None:
 
 @needs_cc
 def test_nothing_goes_through_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failure 24."""
     monkeypatch.setenv("WEFT_CC", f"cc -DX=$(touch${{IFS}}{tmp_path}/owned) ;")
     with pytest.raises(TargetError):
         get_target("c").load(parse_program(DOUBLE))

@@ -50,6 +50,7 @@ def test_variants_are_bounded_least_recently_used_first() -> None:
 
 
 def test_threads_that_call_first_compile_once() -> None:
+    """Failure 18."""
     built: list[dict[str, int]] = []
     k = doubling(built)
     gate = threading.Barrier(8)

@@ -7,9 +7,9 @@ the op after its rewrites, the default plan, and the program.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from conftest import GOLDENS
 from weft.backends.machine import load_machine
 from weft.compiler.lower import LowerOptions, lower
 from weft.compiler.plan import describe
@@ -19,6 +19,7 @@ from weft.ir.gir_verify import verify
 from weft.ir.op_printer import print_op
 from weft.ir.op_text import parse_op
 
+GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 REWRITTEN, PLAN, GIR = "#### rewritten\n", "#### plan\n", "#### gir\n"
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from conftest import GOLDENS
 from weft.compiler import front
 from weft.compiler.pass_registry import make, parse, registry
 from weft.ir.gir_printer import print_program
@@ -18,6 +18,7 @@ from weft.ir.gir_verify import verify
 from weft.ir.op import Op
 from weft.ir.op_printer import print_op
 
+GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 _CASE = re.compile(r"^#### (?!gives$)(.+)\n", re.MULTILINE)
 GIVES = "#### gives\n"
 
@@ -51,4 +52,5 @@ def test_pass(name: str, golden: Callable[[str, str], None]) -> None:
 
 
 def test_no_file_without_a_pass() -> None:
+    """And no pass without one: write tests/goldens/passes/NAME.gir, then run pytest --update-goldens."""
     assert sorted(p.stem for p in (GOLDENS / "passes").iterdir()) == sorted(registry())
