@@ -257,10 +257,18 @@ def _mentions(expr: Expr, terms: set[Expr]) -> bool:
     return expr in terms or isinstance(expr, Coord) or any(_mentions(c, terms) for c in expr.children)
 
 
+_LARGEST = 1 << 62  # of what is written into a program: sums of two still are i64
+
+
 def threshold(form: Linear, var: Var) -> tuple[bool, Expr] | None:
-    """Where `form >= 0`: `(True, t)` for `var >= t`, `(False, u)` for `var < u`."""
+    """Where `form >= 0`: `(True, t)` for `var >= t`, `(False, u)` for `var < u`.
+
+    None, too, where numbers leave i64.
+    """
     factor, rest = form.coefficient(var), form.without(var)
     if any(_mentions(t, {var}) for t in rest.terms):
+        return None
+    if any(abs(n) > _LARGEST for n in (form.constant, *form.terms.values())):
         return None
     if factor > 0:  # factor * v >= -rest
         return True, _floordiv((rest * -1).plus(factor - 1), factor)
