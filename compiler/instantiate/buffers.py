@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 from ...ir.dtypes import DType
-from ...ir.expr import Expr, Var, as_int, const
+from ...ir.expr import Expr, as_int, const
 from ...ir.gir import Level
 from ...ir.op import Compact, Definition, Op, Sort
 from ..axes import all_axes, reduction_axes
 from ..plan import Block, KernelPlan, Nest, Pack, Tile, step_definitions, step_loops
 from .scope import add, round_up
 
+SMALL = 4096  # bytes of a buffer that is never moved out of sram
 Path = tuple[int, ...]  # block numbers from the kernel's body inwards
 
 
@@ -86,12 +88,6 @@ def padded(extent: Expr, sizes: list[int]) -> Expr:
     return add(round_up(extent, max(sizes)), const(slack))
 
 
-def target_extents(definition: Definition) -> tuple[tuple[str | None, Expr], ...]:
-    """(axis, extent) per dimension of a definition's targets; Compact's and Sort's extra dimension has no axis."""
-    dims: list[tuple[str | None, Expr]] = [(a.name, a.hi) for a in definition.axes]
-    return tuple(dims)
-
-
 def lay_out(op: Op, plan: KernelPlan, external: set[str], sram_bytes: int) -> Layout:
     """Choose a buffer for every target that is read outside of its nest. `external` names the targets that other
     kernels read or that are outputs: they are `dram` tensors of the program."""
@@ -122,10 +118,39 @@ def lay_out(op: Op, plan: KernelPlan, external: set[str], sram_bytes: int) -> La
             for reader in inside:
                 scope = _common(scope, steps[reader.name][0][:-1])
             buffer = _sram(definition, position, plan, scope, nest.lanes, sizes)
-            if _bytes(buffer) > sram_bytes:
-                buffer = _dram(target.name, target.dtype, target.shape)
             layout.buffers[target.name] = buffer
+    _spill(op, plan, layout, sram_bytes)
     return layout
+
+
+def _spill(op: Op, plan: KernelPlan, layout: Layout, sram_bytes: int) -> None:
+    """Move the largest buffers to dram until the scratch of the kernel, its packed copies included, fits."""
+    packed = sum(
+        op.tensors[pack.tensor].dtype.bytes * prod(as_int(e) or 1 for _, e, _ in pack_dimensions(op, plan, path, pack))
+        for path, pack in _packs(plan)
+    )
+    room = sram_bytes - sram_bytes // 16 - packed  # a sixteenth for copies of earlier states
+    kept = {name: _bytes(b) for name, b in layout.buffers.items() if b.level is Level.SRAM}
+    for name in sorted(kept, key=lambda n: -kept[n]):
+        if sum(kept.values()) <= room or kept[name] < SMALL:
+            break
+        del kept[name]
+        target = op.tensors[name]
+        layout.buffers[name] = _dram(name, target.dtype, target.shape)
+
+
+def _packs(plan: KernelPlan) -> list[tuple[Path, Pack]]:
+    found: list[tuple[Path, Pack]] = []
+
+    def visit(blocks: tuple[Block, ...], at: Path) -> None:
+        for number, block in enumerate(blocks):
+            if isinstance(block, Pack):
+                found.append(((*at, number), block))
+            elif isinstance(block, Tile):
+                visit(block.body, (*at, number))
+
+    visit(plan.body, ())
+    return found
 
 
 def _state_scope(plan: KernelPlan, path: Path, definition: Definition) -> Path | None:
@@ -200,4 +225,4 @@ def pack_dimensions(op: Op, plan: KernelPlan, path: Path, pack: Pack) -> list[tu
     return out
 
 
-__all__ = ["Buffer", "Layout", "Path", "Var", "lay_out", "nest_paths", "pack_dimensions", "tiles_along"]
+__all__ = ["Buffer", "Layout", "Path", "lay_out", "nest_paths", "pack_dimensions", "tiles_along"]

@@ -246,7 +246,7 @@ class KernelPlanner:
                 continue
             fixed = {r for r in self.roots if self._is_unit(r)}
             axes = [i.name for i in read.index if isinstance(i, Var) and i.name not in fixed]
-            if lanes not in axes or self._panel_bytes(axes, definition) > self.machine.sram_bytes:
+            if lanes not in axes or self._panel_bytes(axes, definition) > self.machine.sram_bytes // 2:
                 continue
             if stride(read, lanes) is Stride.CONTIGUOUS and len(axes) < 2:
                 continue
