@@ -260,7 +260,9 @@ def main() -> int:
             command = ["python", "benchmarks/run.py", *sys.argv[1:]]
             if options.json:  # after every case, so that an interrupted run keeps what it has
                 options.json.parent.mkdir(parents=True, exist_ok=True)
-                options.json.write_text(json.dumps({"command": command, "machine": info, "rows": rows}, indent=1) + "\n")
+                options.json.write_text(
+                    json.dumps({"command": command, "machine": info, "rows": rows}, indent=1) + "\n"
+                )
     finally:
         for worker in workers:
             worker.close()
