@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 from ...backends.machine import Machine
@@ -229,7 +230,9 @@ class KernelPlanner:
                 if definition.name not in _names(block):
                     continue
                 for pack in self._packs_of(definition, block.lanes):
-                    if pack.tensor not in self.choices.unpacked and pack not in packs:
+                    room = self.machine.sram_bytes * 3 // 4 - sum(self._panel_bytes(p.axes) for p in packs)
+                    wanted = pack.tensor not in self.choices.unpacked and pack not in packs
+                    if wanted and self._panel_bytes(pack.axes) <= room:
                         packs.append(pack)
         return (*packs, *body) if packs else body
 
@@ -246,7 +249,7 @@ class KernelPlanner:
                 continue
             fixed = {r for r in self.roots if self._is_unit(r)}
             axes = [i.name for i in read.index if isinstance(i, Var) and i.name not in fixed]
-            if lanes not in axes or self._panel_bytes(axes, definition) > self.machine.sram_bytes // 2:
+            if lanes not in axes:
                 continue
             if stride(read, lanes) is Stride.CONTIGUOUS and len(axes) < 2:
                 continue
@@ -257,7 +260,7 @@ class KernelPlanner:
     def _is_unit(self, root: str) -> bool:
         return dict(self.root_tiles()).get(root) == 1
 
-    def _panel_bytes(self, axes: list[str], definition: Definition) -> int:
+    def _panel_bytes(self, axes: Iterable[str]) -> int:
         tiles = dict(self.root_tiles())
         return 4 * prod(tiles.get(a, self.sizes[a]) for a in axes)
 

@@ -203,15 +203,33 @@ def test_our_bugs_end_with_70_and_a_reproducer(
     assert (tmp_path / "cache" / "reproducers").stat().st_mode & 0o077 == 0
 
 
+def _writer(fifo: Path) -> int:
+    """The writing end, as soon as somebody waits at the reading one."""
+    for _ in range(600):
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("nobody reads")
+
+
 def test_interruption_is_clean(tmp_path: Path) -> None:
     fifo = tmp_path / "x.npy"
     os.mkfifo(fifo)  # nobody writes: the command waits
     (tmp_path / "d.gir").write_text(DOUBLE)
     command = [sys.executable, "-m", "weft", "run", str(tmp_path / "d.gir"), "--input", f"x={fifo}"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    time.sleep(2.5)
+    # a parent in the background may ignore the signal, and children inherit that
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    writer = _writer(fifo)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=60)
+    os.close(writer)
     assert process.returncode == 130
     assert error.strip() == "weft: interrupted"
 
