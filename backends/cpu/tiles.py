@@ -11,6 +11,7 @@ runs depth first and holds few registers, whatever the tile's size.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -62,7 +63,7 @@ def spots(shape: tuple[int, ...], lanes: int) -> list[Spot]:
 SCALAR = Spot((), (), 0, 1)
 
 
-class Tile:
+class Tile(ABC):
     """`piece(row, start)` is the value of one piece; `start` is a lane where a piece begins."""
 
     def __init__(self, shape: tuple[int, ...], elem: Elem) -> None:
@@ -72,8 +73,8 @@ class Tile:
         self.wide = tuple(extent != 1 for extent in shape[:-1])
         self.has_lanes = bool(shape) and shape[-1] != 1
 
-    def piece(self, code: Code, row: tuple[int, ...], start: int) -> Value:
-        raise NotImplementedError
+    @abstractmethod
+    def piece(self, code: Code, row: tuple[int, ...], start: int) -> Value: ...
 
     def at(self, code: Code, spot: Spot) -> Value:
         """The value at a spot of a statement whose box this tile broadcasts to."""
