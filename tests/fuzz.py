@@ -40,6 +40,7 @@ def check(seed: int, targets: list[str]) -> Iterator[str]:
     import weft
     from weft.compiler.pipeline import OP_PASSES
     from weft.ir.errors import WeftError
+    from weft.ir.expr import Cast, walk
     from weft.ir.op_interp import interpret
     from weft.ir.op_text import parse_op
     from weft.ir.op_verify import verify
@@ -51,6 +52,8 @@ def check(seed: int, targets: list[str]) -> Iterator[str]:
     expected = interpret(op, inputs, extents)
     stored = {t.dtype.value for d in op.definitions for t in d.targets if t.dtype.is_float}
     stored |= {t.dtype.arithmetic.value for t in op.inputs if t.dtype.is_float}  # computed with, if not stored
+    casts = (x.dtype for d in op.definitions for e in d.expressions for x in walk(e) if isinstance(x, Cast))
+    stored |= {d.arithmetic.value for d in casts if d.is_float}
     allowed = max([TOLERANCE[d] for d in stored], default=0.0)
 
     def differs(found: dict[str, Any]) -> str:

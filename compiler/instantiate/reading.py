@@ -9,6 +9,7 @@ from ...ir.affine import affine
 from ...ir.dtypes import DType
 from ...ir.expr import Boundary, Call, Const, Expr, Fn, Read, Ref, Var, const, refs
 from ...ir.gir import Access, Load
+from ...ir.op import Definition
 from ..plan import Nest
 from .scope import Range, conjunction, less, maximum, minimum, mul, sub
 from .tiles import TileWriter
@@ -102,7 +103,7 @@ class Reader(TileWriter):
         terms: list[Expr | None] = [inside]
         producer = self.kernel.maybe_definition_of(tensor)
         # scratch is padded to the register tiles of its own axes, packs to those of the axes that read them
-        padded = set(axes) if producer is None else {a.name for a in producer.axes}
+        padded = set(axes) if producer is None else {a.name for a in producer.axes} - self.strays(producer, index)
         if source.whole or gathered or not self.in_bounds_without_guard(index):
             padded = set()
         terms += [self.tail(a) for a in axes if a not in padded]
@@ -119,6 +120,13 @@ class Reader(TileWriter):
         if fill is not None and not isinstance(fill, Const) and inside is not None:
             return Call(Fn.SELECT, (inside, loaded, self.expr(fill)))
         return loaded
+
+    def strays(self, producer: Definition, index: list[Expr]) -> set[str]:
+        """Axes that stand in a dimension of the producer's other than their own, as the second in `t[i, i]`."""
+        own = [a.name for a in producer.axes]
+        at = {place: axis for axis, place in self.position.items()}
+        placed = [(at.get(i), own[dim] if dim < len(own) else None) for dim, i in enumerate(index)]
+        return {axis for axis, here in placed if axis is not None and axis != here}
 
     def in_bounds_without_guard(self, index: list[Expr]) -> bool:
         """Every index is one axis (plus its coordinate), so it stays inside by the axis's own range."""
