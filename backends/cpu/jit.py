@@ -10,6 +10,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from ...ir.errors import InternalError
+from .llvm_repairs import repaired
 
 _LOCK = threading.Lock()  # LLVM's context and pass builder are not for several threads at once
 _READY = False
@@ -76,13 +77,19 @@ def _parse(text: str) -> Any:
     return module
 
 
-def _optimize(module: Any, machine: Any, level: int) -> None:
+def _optimize(module: Any, machine: Any, level: int) -> Any:
+    """The module optimised in place, or another one where LLVM's code for it would be wrong."""
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = False  # tiles are vectors already
     options.slp_vectorization = False
     options.loop_unrolling = True
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
+    text = str(module)
+    if "llvm.masked.store" not in text:
+        return module
+    changed = repaired(text)
+    return module if changed is None else _parse(changed)
 
 
 def compile_ir(text: str, processor: Processor, level: int = 3) -> Loaded:
@@ -91,7 +98,7 @@ def compile_ir(text: str, processor: Processor, level: int = 3) -> Loaded:
     with _LOCK:
         module = _parse(text)
         machine = _machine(processor)
-        _optimize(module, machine, level)
+        module = _optimize(module, machine, level)
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
         return Loaded(engine)
@@ -101,8 +108,7 @@ def optimized_ir(text: str, processor: Processor, level: int = 3) -> str:
     initialize()
     with _LOCK:
         module = _parse(text)
-        _optimize(module, _machine(processor), level)
-        return str(module)
+        return str(_optimize(module, _machine(processor), level))
 
 
 def assembly(text: str, processor: Processor, level: int = 3) -> str:
@@ -111,7 +117,7 @@ def assembly(text: str, processor: Processor, level: int = 3) -> str:
     with _LOCK:
         module = _parse(text)
         machine = _machine(processor)
-        _optimize(module, machine, level)
+        module = _optimize(module, machine, level)
         return str(machine.emit_assembly(module))
 
 
@@ -121,5 +127,5 @@ def object_code(text: str, processor: Processor, level: int = 3) -> bytes:
     with _LOCK:
         module = _parse(text)
         machine = _machine(processor, jit=False)
-        _optimize(module, machine, level)
+        module = _optimize(module, machine, level)
         return bytes(machine.emit_object(module))
