@@ -1,135 +1,35 @@
-"""python benchmarks/run.py SUITE [--case REGEX] [--threads N] [--json FILE]
+"""python benchmarks/run.py SUITE [--case REGEX] [--contenders REGEX] [--threads N] [--json FILE] [--check-only]
 
 Times every contender on every case of a suite, as docs/benchmarks.md tells: one process per contender, all alive, each
 stopped except in its turn; rounds A B C A B C; one untimed call, then timed calls for a fixed time; medians, and minima
 beside them. Turns that others disturbed, or that ran in another memory mode of the host, are set aside. Every answer is
-checked against float64 in the same run: a contender that is wrong has no time.
+checked against float64 in the same run: a contender that is wrong has no time. With `--check-only` that check is all.
 """
 
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
 import numpy as np
 from cases import Case, suites
 from loops import Loops
 from quiet import Probe, busy_seconds, group_seconds, machine_info
+from workers import CONTENDERS, Setup, Turn, Worker, allocator, finish, prepare, present
 
-HERE = Path(__file__).resolve().parent
-CONTENDERS = {
-    "stream": "stream",
-    "weft": "weft_cpu",
-    "numpy": "numpy_plain",
-    "torch": "torch_eager",
-    "torch.compile": "torch_compiled",
-}
 DISTURBED = 0.08  # of a core, by anyone else
 MODE_RATIO = 1.3  # bandwidths further apart than this belong to different memory modes
-
-
-@dataclass
-class Turn:
-    ms: list[float]
-    disturbed: bool
-    bandwidth: float
-
-
-@dataclass
-class Worker:
-    """A contender's process; `turns` and `note` belong to the current case."""
-
-    name: str
-    process: subprocess.Popen[str]
-    turns: list[Turn] = field(default_factory=list)
-    note: str = ""
-    error: float | None = None
-    prepare_s: float = 0.0
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self.process.poll() is not None:
-            return {"ok": False, "why": f"the process ended with {self.process.returncode}"}
-        os.killpg(self.process.pid, signal.SIGCONT)
-        assert self.process.stdin is not None and self.process.stdout is not None
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            return {"ok": False, "why": f"the process ended with {self.process.wait()}"}
-        os.killpg(self.process.pid, signal.SIGSTOP)
-        reply: dict[str, Any] = json.loads(line)
-        return reply
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
-def allocator() -> tuple[str, dict[str, str]]:
-    """The same allocator and huge pages for all, where jemalloc is installed."""
-    found = sorted(glob.glob("/usr/lib/*/libjemalloc.so.2") + glob.glob("/usr/lib64/libjemalloc.so.2"))
-    if not found:
-        return "system", {}
-    conf = "retain:true,dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"
-    return f"jemalloc ({conf})", {"LD_PRELOAD": found[0], "MALLOC_CONF": conf}
-
-
-def start(name: str, threads: int, cpus: list[int], environment: dict[str, str]) -> Worker:
-    env = os.environ | environment | {"PYTHONPATH": str(HERE), "PYTHONWARNINGS": "ignore"}
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "WEFT_THREADS"):
-        env[variable] = str(threads)
-    command = [sys.executable, str(HERE / "worker.py"), CONTENDERS[name], "--threads", str(threads)]
-    command += ["--cpus", ",".join(map(str, cpus))]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, start_new_session=True
-    )
-    return Worker(name, process)
-
-
-def prepare(worker: Worker, case: Case, expected: list[np.ndarray[Any, Any]], folder: str) -> bool:
-    """Builds the case in the worker and checks its answer."""
-    worker.turns, worker.note, worker.error = [], "", None
-    start = time.perf_counter()
-    reply = worker.ask({"do": "prepare", "suite": case.suite, "case": case.name, "save": folder})
-    worker.prepare_s = time.perf_counter() - start
-    if not reply["ok"]:
-        worker.note = reply["why"]
-        return False
-    if reply["checked"]:
-        files = [Path(folder) / f"{CONTENDERS[worker.name]}-{k}.npy" for k in range(reply["outputs"])]
-        worker.error = max(error_of(np.load(f), want) for f, want in zip(files, expected, strict=True))
-        for file in files:
-            file.unlink()
-        if not worker.error <= case.tolerance:
-            worker.note = f"wrong: error {worker.error:.2g} over {case.tolerance:.2g}"
-            return False
-    return True
-
-
-def error_of(got: np.ndarray[Any, Any], want: np.ndarray[Any, Any]) -> float:
-    """The largest difference relative to the largest answer; infinite for a wrong shape or NaN."""
-    if got.shape != want.shape:
-        return float("inf")
-    if want.size == 0:
-        return 0.0
-    error = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-30))
-    return float("inf") if np.isnan(error) else error
 
 
 def take_turn(worker: Worker, seconds: float, probe: Probe) -> None:
@@ -160,22 +60,33 @@ def quiet_turns(workers: list[Worker]) -> tuple[dict[str, list[Turn]], float]:
     return kept, max(t.bandwidth for turns in kept.values() for t in turns)
 
 
+@contextmanager
+def question(case: Case) -> Iterator[tuple[list[np.ndarray[Any, Any]], Path]]:
+    """The answers in float64 and a folder with the inputs."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = case.inputs()
+        case.save(inputs, Path(folder))
+        expected = case.expected(inputs)
+        del inputs
+        yield expected, Path(folder)
+
+
 def measure(
     case: Case, workers: list[Worker], probe: Probe, peak: float, options: argparse.Namespace
 ) -> dict[str, Any]:
-    inputs = case.inputs()
-    expected = case.expected(inputs)
-    del inputs
-    with tempfile.TemporaryDirectory() as folder:
+    with question(case) as (expected, folder):
         ready = [w for w in workers if prepare(w, case, expected, folder)]
+        del expected
     for _ in range(options.rounds):
         for worker in ready:
             take_turn(worker, options.seconds, probe)
     ready = [w for w in ready if w.turns]
     kept, bandwidth = quiet_turns(ready) if ready else ({}, 1.0)
     times = {name: median(ms for t in turns for ms in t.ms) for name, turns in kept.items()}
+    peers = {n: ms for n, ms in times.items() if n not in ("weft", "stream")}
+    best = min(peers, key=lambda name: peers[name]) if peers else None
     moved = case.read_bytes + case.write_bytes
-    row: dict[str, Any] = {
+    return {
         "suite": case.suite,
         "case": case.name,
         "dtype": case.dtype,
@@ -183,7 +94,9 @@ def measure(
         "weft_ms": times.get("weft"),
         "floor_ms": 1e3 * max(moved / bandwidth, case.flops / peak),
         "stream_ms": times.get("stream"),
-        "peers": {n: ms for n, ms in times.items() if n not in ("weft", "stream")},
+        "peers": peers,
+        "best_peer": best,
+        "speedup": peers[best] / times["weft"] if best and "weft" in times else None,
         "error": next((w.error for w in workers if w.name == "weft"), None),
         "bytes": moved,
         "flops": case.flops,
@@ -196,9 +109,6 @@ def measure(
         "notes": {w.name: w.note for w in workers if w.note},
         "samples": {w.name: [[round(ms, 4) for ms in t.ms] for t in w.turns] for w in ready},
     }
-    for worker in workers:
-        worker.ask({"do": "drop"})
-    return row
 
 
 def spread(samples: list[float]) -> float:
@@ -211,12 +121,45 @@ def show(row: dict[str, Any]) -> str:
     def ms(value: float | None) -> str:
         return f"{value:9.3f}" if value is not None else "        -"
 
+    best, ratio = row["best_peer"], row["speedup"]
+    first = f"best {best} {ms(row['peers'][best]).strip()}, {ratio:.2f}x" if ratio else "no ratio"
     peers = "  ".join(f"{name} {value:.3f}" for name, value in sorted(row["peers"].items()))
-    notes = "".join(f"\n    {name}: {note}" for name, note in row["notes"].items())
+    notes = "".join(f"\n    {name}: {note}" for name, note in row["notes"].items() if note != "not supported")
     return (
         f"{row['case']:34s} weft {ms(row['weft_ms'])}  floor {ms(row['floor_ms'])}  stream {ms(row['stream_ms'])}"
-        f"  | {peers}{notes}"
+        f"  | {first} | {peers}{notes}"
     )
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """How much faster than the best peer of each case; and than the plain loop over the same bytes."""
+    faster = {r["case"]: r["speedup"] for r in rows if r["speedup"]}
+    if not faster:
+        return "no case with both Weft and a peer"
+    slower = ", ".join(f"{case} {ratio:.2f}x" for case, ratio in faster.items() if ratio < 1)
+    worst = min(faster, key=lambda case: faster[case])
+    return (
+        f"best peer's time over Weft's, {len(faster)} of {len(rows)} cases: geometric mean "
+        f"{geometric_mean(faster.values()):.2f}x, least {faster[worst]:.2f}x ({worst})\n"
+        f"slower than the best peer: {slower or 'none'}"
+    )
+
+
+def check(cases: list[Case], workers: list[Worker], setup: Setup) -> int:
+    """Every contender on every case, once, one at a time. Returns how many failed."""
+    failed = 0
+    for case in cases:
+        with question(case) as (expected, folder):
+            for k in range(len(workers)):
+                one = workers[k : k + 1]
+                right = prepare(one[0], case, expected, folder)
+                error = f"error {one[0].error:.1e}" if one[0].error is not None else "ran"
+                took = f"{one[0].prepare_s:.1f} s to prepare"
+                print(f"{case.name:34s} {one[0].name:14s} {f'{error}, {took}' if right else one[0].note}", flush=True)
+                failed += not right and one[0].note != "not supported"
+                finish(one, setup)
+                workers[k] = one[0]
+    return failed
 
 
 def arguments() -> argparse.Namespace:
@@ -227,42 +170,64 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, raw samples included")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn")
-    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="comma-separated; default: all")
+    parser.add_argument(
+        "--contenders",
+        default=".*",
+        metavar="REGEX",
+        help="only those whose whole name matches: " + ", ".join(CONTENDERS),
+    )
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="NAME=PATH", help="the interpreter of one contender"
+    )
+    parser.add_argument("--check-only", action="store_true", help="run everything once and compare; no times")
     return parser.parse_args()
+
+
+def write(file: Path, info: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    command = ["python", "benchmarks/run.py", *sys.argv[1:]]
+    file.write_text(json.dumps({"command": command, "machine": info, "rows": rows}, indent=1) + "\n")
+
+
+def run(
+    cases: list[Case], workers: list[Worker], setup: Setup, info: dict[str, Any], options: argparse.Namespace
+) -> None:
+    loops = Loops(options.threads)
+    probe, peak = Probe(loops), loops.fma_flops(0.5)
+    info |= {"fma_gflops": peak / 1e9, "copy_gb_per_s": probe.bandwidth(5) / 1e9}
+    print(f"{info['fma_gflops']:.0f} GFLOP/s, {info['copy_gb_per_s']:.0f} GB/s read and written")
+    rows: list[dict[str, Any]] = []
+    for case in cases:
+        peak = max(peak, loops.fma_flops(0.2))  # again, lest the first one fell into a disturbance
+        info["fma_gflops"] = peak / 1e9
+        rows.append(measure(case, workers, probe, peak, options))
+        print(show(rows[-1]), flush=True)
+        if options.json:  # after every case, so that an interrupted run keeps what it has
+            write(options.json, info, rows)
+        finish(workers, setup)
+    print(summary(rows))
 
 
 def main() -> int:
     options = arguments()
-    chosen = [c for c in suites()[options.suite] if re.search(options.case, c.name)]
-    names = options.contenders.split(",")
-    unknown = [n for n in names if n not in CONTENDERS]
-    if not chosen or unknown:
-        print(f"nothing to run: {'unknown contender ' + unknown[0] if unknown else 'no case matches'}", file=sys.stderr)
+    cases = [c for c in suites()[options.suite] if re.search(options.case, c.name)]
+    names = [n for n in CONTENDERS if re.fullmatch(options.contenders, n)]
+    if not cases or not names:
+        print(f"nothing to run: no {'case' if not cases else 'contender'} matches", file=sys.stderr)
         return 2
     cpus = sorted(os.sched_getaffinity(0))[: options.threads] if hasattr(os, "sched_getaffinity") else [0]
     name, environment = allocator()
-    loops = Loops(options.threads)
-    probe, peak = Probe(loops), loops.fma_flops(0.5)
-    info = machine_info(options.threads, name) | {"fma_gflops": peak / 1e9, "copy_gb_per_s": probe.bandwidth(5) / 1e9}
-    print(
-        f"{info['cpu']}, {options.threads} threads, {name.split()[0]}: "
-        f"{info['fma_gflops']:.0f} GFLOP/s, {info['copy_gb_per_s']:.0f} GB/s read and written"
-    )
+    setup = Setup(options.threads, tuple(cpus), environment, dict(pair.split("=", 1) for pair in options.python))
+    info: dict[str, Any] = machine_info(options.threads, name)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no stopped process is left behind
-    workers = [start(n, options.threads, cpus, environment) for n in names]
-    rows = []
+    workers, absent = present(names, setup)
+    info |= {"versions": {w.name: w.version for w in workers}, "absent": absent}
     try:
-        for case in chosen:
-            peak = max(peak, loops.fma_flops(0.2))  # again, lest the first one fell into a disturbance
-            info["fma_gflops"] = peak / 1e9
-            rows.append(measure(case, workers, probe, peak, options))
-            print(show(rows[-1]), flush=True)
-            command = ["python", "benchmarks/run.py", *sys.argv[1:]]
-            if options.json:  # after every case, so that an interrupted run keeps what it has
-                options.json.parent.mkdir(parents=True, exist_ok=True)
-                options.json.write_text(
-                    json.dumps({"command": command, "machine": info, "rows": rows}, indent=1) + "\n"
-                )
+        print(f"{info['cpu']}, {options.threads} threads, {name.split()[0]}")
+        print("".join(f"absent: {name} ({why})\n" for name, why in absent.items()), end="", flush=True)
+        if options.check_only:
+            return 1 if check(cases, workers, setup) else 0
+        run(cases, workers, setup, info, options)
     finally:
         for worker in workers:
             worker.close()

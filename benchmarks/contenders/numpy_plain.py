@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from cases import Case
 
-CHECKED = True
+CHECKED, DTYPES, VERSION = True, ("f32",), np.__version__
 Array = np.ndarray[Any, Any]
 
 
@@ -62,8 +62,25 @@ def _rotary(x: Array, c: Array, s: Array) -> Array:
     return y
 
 
+def _attend(q: Array, k: Array, v: Array) -> Array:
+    s = q @ k.T
+    s *= np.float32(q.shape[-1] ** -0.5)
+    return _softmax(s) @ v
+
+
 def _attention(q: Array, k: Array, v: Array) -> Array:
-    return _softmax((q @ k.swapaxes(-1, -2)) * np.float32(q.shape[-1] ** -0.5)) @ v
+    return np.array([_attend(*head) for head in zip(q, k, v, strict=True)])
+
+
+def _decode(q: Array, k: Array, v: Array, length: Array) -> Array:
+    return _softmax(q @ k.transpose(0, 2, 3, 1) * np.float32(q.shape[-1] ** -0.5)) @ v.transpose(0, 2, 1, 3)
+
+
+def _cross_entropy(x: Array, label: Array) -> Array:
+    m = x.max(1)
+    y = x - m[:, None]
+    np.exp(y, out=y)
+    return m + np.log(y.sum(1)) - x[np.arange(len(x)), label]
 
 
 def _residual_layer_norm(x: Array, z: Array, gamma: Array, beta: Array, eps: Array) -> tuple[Array, Array]:
@@ -74,6 +91,7 @@ def _residual_layer_norm(x: Array, z: Array, gamma: Array, beta: Array, eps: Arr
 FUNCTIONS: dict[str, Callable[..., object]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
+    "cross_entropy": _cross_entropy,
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,
     "residual_layer_norm": _residual_layer_norm,
@@ -89,7 +107,10 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "rotary": _rotary,
     "matmul": lambda a, b: a @ b,
     "matmul_nt": lambda a, b: a @ b.T,
+    "matmul_bias": lambda a, b, bias: a @ b + bias,
+    "matmul_residual": lambda a, b, bias, r: a @ b + bias + r,
     "attention": _attention,
+    "attention_decode": _decode,
 }
 
 

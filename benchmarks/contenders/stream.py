@@ -8,7 +8,7 @@ import numpy as np
 from cases import Case
 from loops import Loops, aligned
 
-CHECKED = False
+CHECKED, FUNCTIONS, DTYPES, VERSION = False, None, ("f32", "bf16"), ""
 
 
 def prepare(case: Case, inputs: dict[str, np.ndarray], threads: int) -> Callable[[], object]:

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from cases import Case
 
-from contenders.torch_eager import tensors
-from contenders.torch_functions import FUNCTIONS
+from contenders.torch_functions import CHECKED, DTYPES, FUNCTIONS, VERSION, arrays, tensors
 
-CHECKED = True
+__all__ = ["CHECKED", "DTYPES", "FUNCTIONS", "VERSION", "arrays", "prepare"]
 
 
 def prepare(case: Case, inputs: dict[str, np.ndarray], threads: int) -> Callable[[], object]:

@@ -8,14 +8,9 @@ import numpy as np
 import torch
 from cases import Case
 
-from contenders.torch_functions import FUNCTIONS
+from contenders.torch_functions import CHECKED, DTYPES, FUNCTIONS, VERSION, arrays, tensors
 
-CHECKED = True
-
-
-def tensors(inputs: dict[str, np.ndarray]) -> list[object]:
-    """Scalars become Python numbers, as PyTorch's functions want them."""
-    return [float(a) if a.ndim == 0 else torch.from_numpy(a) for a in inputs.values()]
+__all__ = ["CHECKED", "DTYPES", "FUNCTIONS", "VERSION", "arrays", "prepare"]
 
 
 def prepare(case: Case, inputs: dict[str, np.ndarray], threads: int) -> Callable[[], object]:

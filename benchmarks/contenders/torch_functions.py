@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+CHECKED, DTYPES, VERSION = True, ("f32", "bf16"), torch.__version__
+
+
+def tensors(inputs: dict[str, np.ndarray]) -> list[object]:
+    """Scalars become Python numbers, as PyTorch's functions want them."""
+    return [float(a) if a.ndim == 0 else tensor(a) for a in inputs.values()]
+
+
+def tensor(array: np.ndarray) -> Tensor:
+    """Shares the memory; NumPy's bf16 is unknown to PyTorch."""
+    if array.dtype.kind == "V":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def arrays(answer: object) -> list[np.ndarray]:
+    parts = answer if isinstance(answer, tuple | list) else (answer,)
+    return [part.float().numpy() for part in parts if isinstance(part, Tensor)]
 
 
 def _rms_norm(x: Tensor, gamma: Tensor, eps: float) -> Tensor:
@@ -68,6 +88,8 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "rotary": _rotary,
     "matmul": lambda a, b: a @ b,
     "matmul_nt": lambda a, b: a @ b.t(),
+    "matmul_bias": lambda a, b, bias: torch.addmm(bias, a, b),
+    "matmul_residual": lambda a, b, bias, r: torch.addmm(bias, a, b) + r,
     "matmul_bias_gelu": lambda a, b, bias: F.gelu(torch.addmm(bias, a, b)),
     "attention": _attention,
     "attention_causal": _attention_causal,

@@ -8,7 +8,7 @@ import numpy as np
 import weft
 from cases import Case
 
-CHECKED = True
+CHECKED, FUNCTIONS, DTYPES, VERSION = True, None, ("f32", "bf16"), weft.__version__
 
 
 def prepare(case: Case, inputs: dict[str, np.ndarray], threads: int) -> Callable[[], object]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
+import os
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import table
-from cases import suites
+from cases import Case, suites
 from loops import Loops, aligned
-from run import Turn, Worker, error_of, quiet_turns
+from references import REFERENCES
+from run import check, quiet_turns, summary
+from workers import CONTENDERS, Setup, Turn, Worker, error_of, prepare, present
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -75,3 +81,67 @@ def test_cases_know_their_bytes() -> None:
 def test_line_of_the_table() -> None:
     row = {"case": "c", "weft_ms": 2.0, "floor_ms": 1.0, "stream_ms": 1.5, "peers": {"torch": 4.0, "numpy": 8.0}}
     assert table.line(row) == "| `c` | 2.00 | 1.00 | 1.50 | 4.00 (torch) | 2.00 | 0.50 |"
+
+
+def test_every_program_of_a_case_has_an_answer_and_known_inputs() -> None:
+    for case in (c for cases in suites().values() for c in cases):
+        assert case.program in REFERENCES
+        assert case.read_bytes > 0 < case.write_bytes
+
+
+def test_erf_of_the_reference() -> None:
+    x = np.linspace(-7, 7, 20001)
+    exact = np.array([0.5 * t * (1 + math.erf(t / math.sqrt(2))) for t in x])
+    assert np.abs(REFERENCES["bias_gelu"](x, np.zeros(1)) - exact).max() < 1e-12
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_part_of_the_queries_has_the_same_answers(causal: bool) -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = rng.standard_normal((3, 2, 30, 4))
+    reference = REFERENCES["attention_causal" if causal else "attention"]
+    assert np.allclose(reference(q, k, v, every=7), reference(q, k, v, every=1)[:, ::7])
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_inputs_of_a_case_survive_the_way_to_another_process(tmp_path: Path, dtype: str) -> None:
+    case = Case("s", "c", "layer_norm", {"M": 3, "N": 5}, 0, dtype=dtype)
+    inputs = case.inputs()
+    case.save(inputs, tmp_path)
+    loaded = case.load(tmp_path)
+    assert list(loaded) == list(inputs)
+    for name, array in inputs.items():
+        assert loaded[name].dtype == array.dtype and np.array_equal(loaded[name], array)
+
+
+def test_a_contender_answers_or_is_absent_or_does_not_support_a_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = Setup(1, (min(os.sched_getaffinity(0)),) if hasattr(os, "sched_getaffinity") else (0,), {})
+    monkeypatch.setitem(CONTENDERS, "nowhere", type(CONTENDERS["numpy"])("no_such_module"))
+    workers, absent = present(["numpy", "nowhere"], setup)
+    try:
+        assert [w.name for w in workers] == ["numpy"] and workers[0].version == np.__version__
+        assert "ModuleNotFoundError" in absent["nowhere"]
+        small = next(c for c in suites()["memory"] if c.name == "odd_softmax_333x7777")
+        assert check([small], workers, setup) == 0
+        assert "error " in capsys.readouterr().out
+        bf16 = next(c for c in suites()["memory"] if c.dtype == "bf16")
+        assert not prepare(workers[0], bf16, [], tmp_path) and workers[0].note == "not supported"
+    finally:
+        for worker_ in workers:
+            worker_.close()
+
+
+def test_another_interpreter_for_one_contender() -> None:
+    setup = Setup(1, (0,), {}, {"numpy": "/nowhere/python"})
+    workers, absent = present(["numpy"], setup)
+    assert workers == [] and "/nowhere/python" in absent["numpy"]
+    assert present([], Setup(1, (0,), {}, {"numpy": sys.executable})) == ([], {})
+
+
+def test_summary_names_what_is_slower() -> None:
+    rows = [{"case": "a", "speedup": 4.0}, {"case": "b", "speedup": 0.25}, {"case": "c", "speedup": None}]
+    text = summary(rows)
+    assert "2 of 3 cases: geometric mean 1.00x, least 0.25x (b)" in text
+    assert "slower than the best peer: b 0.25x" in text
