@@ -51,22 +51,25 @@ class _Classes:
 
     def union(self, a: AxisKey, b: AxisKey) -> None:
         a, b = sorted((self.find(a), self.find(b)))
-        if a == b or self.owners[a] & self.owners[b]:
+        if a == b or not self.owners[a].isdisjoint(self.owners[b]):
             return
         self.parent[b] = a
-        self.owners[a] |= self.owners.pop(b)
-
-
-def _range(axis: Axis) -> tuple[Expr, Expr]:
-    return (axis.lo, axis.hi)
+        small, large = sorted((self.owners.pop(a), self.owners.pop(b)), key=len)
+        large |= small
+        self.owners[a] = large
 
 
 def unify_axes(op: Op) -> Op:
     """The same op with equal axes named equally and different axes named differently."""
     classes = _Classes(op.definitions)
-    ranges = {(n, a.name): _range(a) for n, d in enumerate(op.definitions) for a in all_axes(d)}
+    numbers: dict[tuple[Expr, Expr], int] = {}  # equal ranges have one number, and classes are of one range
+    ranges = {
+        (n, a.name): numbers.setdefault((a.lo, a.hi), len(numbers))
+        for n, d in enumerate(op.definitions)
+        for a in all_axes(d)
+    }
     producer = {t.name: n for n, d in enumerate(op.definitions) for t in d.targets}
-    seen: dict[tuple[str, int], list[AxisKey]] = {}
+    seen: dict[tuple[str, int, int], dict[AxisKey, None]] = {}  # (tensor, dimension, range) -> one axis of each class
 
     def same(a: AxisKey, b: AxisKey) -> None:
         if ranges[a] == ranges[b]:
@@ -88,22 +91,24 @@ def unify_axes(op: Op) -> Op:
                         continue
                     key = (number, index.name)
                     if between_readers:
-                        for other in seen.setdefault((read.tensor, dim), []):
+                        others = seen.get((read.tensor, dim, ranges[key]), {})
+                        for other in others:
                             same(key, other)
-                        seen[(read.tensor, dim)].append(key)
+                        classes_met = dict.fromkeys(classes.find(other) for other in (*others, key))
+                        seen[(read.tensor, dim, ranges[key])] = classes_met
                     elif source is not None and dim < len(op.definitions[source].axes):
                         same(key, (source, op.definitions[source].axes[dim].name))
     taken = set(op.tensors) | {s.name for s in op.symbols}
+    counts: dict[str, int] = {}  # how far the numbering of a name has come
     names: dict[AxisKey, str] = {}
     for number, definition in enumerate(op.definitions):
         for axis in all_axes(definition):
             root = classes.find((number, axis.name))
             if root not in names:
                 base = name = axis.name.split("$")[0]
-                count = 1
                 while name in taken:
-                    name = f"{base}${count}"
-                    count += 1
+                    counts[base] = counts.get(base, 0) + 1
+                    name = f"{base}${counts[base]}"
                 taken.add(name)
                 names[root] = name
     definitions = []
@@ -122,6 +127,9 @@ def unify_axes(op: Op) -> Op:
 
 def rename_axes(definition: Definition, renaming: dict[str, str]) -> Definition:
     """The definition with its axes renamed, all at once."""
+    renaming = {old: new for old, new in renaming.items() if old != new}
+    if not renaming:
+        return definition
     values: dict[str, Expr] = {old: Var(new) for old, new in renaming.items()}
 
     def axis(a: Axis) -> Axis:

@@ -25,6 +25,7 @@ from .planner.lanes import NO_LANES, lane_candidates
 
 SLACK = 1.03
 EXPANDED = 2  # alternatives that are searched further than their default plan
+TRIES = 8  # plans made for each that may be costed: most of the others were met before
 FINALISTS = 3  # plans that go through all passes before the last comparison
 
 
@@ -80,12 +81,12 @@ def search(op: Op, machine: Machine, symbols: Mapping[str, int], nodes: int) -> 
     for candidate in starts[:EXPANDED]:
         heapq.heappush(queue, (candidate.seconds, len(queue), candidate))
     serial = len(queue)
-    while queue and runner.left > 0:
+    while queue and runner.goes_on:
         _, _, candidate = heapq.heappop(queue)
         if candidate.seconds <= report.lower_bound * SLACK:
             break
         for choices in neighbours(candidate):
-            if runner.left <= 0:
+            if not runner.goes_on:
                 break
             found = runner.cost(by_label[candidate.alternative], choices)
             if found is not None and found.seconds < candidate.seconds:
@@ -105,10 +106,16 @@ class _Search:
         self.symbols = symbols
         self.report = report
         self.left = nodes
+        self.tries = TRIES * nodes
         self.seen: set[tuple[str, Plan]] = set()
+
+    @property
+    def goes_on(self) -> bool:
+        return self.left > 0 and self.tries > 0
 
     def cost(self, alternative: Alternative, choices: Choices) -> Candidate | None:
         """The candidate, or None where the plan was met before or cannot be written out."""
+        self.tries -= 1
         plan = make_plan(alternative.op, self.machine, choices)
         if (alternative.label, plan) in self.seen:
             self.report.repeated += 1
@@ -160,7 +167,7 @@ def neighbours(candidate: Candidate) -> Iterator[Choices]:
         yield from (replace(choices, vectors=n) for n in (1, 2, 8) if n != choices.vectors)
     given = choices.lanes_of
     for definition in op.definitions:
-        for axis in lane_candidates(definition) + [NO_LANES] * definition.is_recurrence:
+        for axis in lane_candidates(definition) + (NO_LANES,) * definition.is_recurrence:
             if given.get(definition.name) != axis:
                 lanes = tuple(sorted({**given, definition.name: axis}.items()))
                 yield replace(choices, lanes=lanes)

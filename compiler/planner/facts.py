@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Mapping
 from enum import IntEnum
 
 from ...ir.affine import affine
-from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, reads, variables
+from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, reads, variables, walk
 from ...ir.op import Compact, Definition, Op, Reduction, Sort
 from ...ir.recurrence import offsets, sweep_direction
 from ..axes import all_axes, reduction_axes
+from ..remembered import remembered
 
 UNKNOWN_EXTENT = 1024  # stands for a symbolic extent when plans are compared
 
@@ -26,7 +28,8 @@ def extent(expr: Expr) -> int:
     return UNKNOWN_EXTENT if value is None else value
 
 
-def extents(definition: Definition) -> dict[str, int]:
+@remembered
+def extents(definition: Definition) -> Mapping[str, int]:
     return {a.name: extent(a.hi) if as_int(a.lo) == 0 else UNKNOWN_EXTENT for a in all_axes(definition)}
 
 
@@ -44,27 +47,39 @@ def stride(read: Read, axis: str) -> Stride:
     return found
 
 
+@remembered
+def strides(definition: Definition) -> tuple[Mapping[str, Stride], ...]:
+    """Of each of its reads, in order: the stride along every axis that the read moves along."""
+    return tuple(
+        {name: stride(read, name) for name in sorted({v for i in read.index for v in variables(i)})}
+        for read in definition.reads
+    )
+
+
 def is_ragged(definition: Definition) -> bool:
     """Some bound of a reduction axis is read from a tensor."""
     return any(reads(a.lo) or reads(a.hi) for a in reduction_axes(definition))
 
 
-def bound_axes(definition: Definition) -> set[str]:
+@remembered
+def bound_axes(definition: Definition) -> frozenset[str]:
     """Axes that bounds of reduction axes depend on: their register tile must be 1."""
     axes = {a.name for a in all_axes(definition)}
-    return {v for a in reduction_axes(definition) for e in (a.lo, a.hi) for v in variables(e)} & axes
+    return frozenset({v for a in reduction_axes(definition) for e in (a.lo, a.hi) for v in variables(e)} & axes)
 
 
-def sweep_axes(definition: Definition) -> set[str]:
+@remembered
+def sweep_axes(definition: Definition) -> frozenset[str]:
     """Axes along which a recurrence reads itself at an offset."""
     out: set[str] = set()
     for read in definition.self_reads:
         for axis, index in zip(definition.axes, read.index, strict=True):
             if index != Var(axis.name):
                 out.add(axis.name)
-    return out
+    return frozenset(out)
 
 
+@remembered
 def front_axes(definition: Definition) -> tuple[str, frozenset[str]]:
     """The outermost ordered axis of a recurrence, and the ordered axes inside of it that it carries: along these the
     recurrence only reads itself together with an offset along the outermost one, so that for one value of that all of
@@ -86,7 +101,8 @@ def goes_back(definition: Definition, axis: str, most: int) -> bool:
     return all(0 <= -sign * offset[at] <= most for offset in offsets(definition))
 
 
-def blocked_axes(definition: Definition) -> set[str]:
+@remembered
+def blocked_axes(definition: Definition) -> frozenset[str]:
     """Axes whose elements must be computed one after the other, or one by one: neither lanes nor register tiles."""
     return (sweep_axes(definition) - front_axes(definition)[1]) | bound_axes(definition)
 
@@ -95,6 +111,7 @@ def is_special(definition: Definition) -> bool:
     return isinstance(definition.body, Compact | Sort)
 
 
+@remembered
 def is_contraction(definition: Definition) -> bool:
     """A sum of products in which every factor is used for many results: worth a register tile."""
     body = definition.body
@@ -104,15 +121,8 @@ def is_contraction(definition: Definition) -> bool:
     free = {a.name for a in definition.axes}
     touched = [{v for i in r.index for v in variables(i)} & free for r in factors]
     union = {v for t in touched for v in t}
-    has_product = any(isinstance(e, Call) and e.fn is Fn.MUL for e in _nodes(body.args[0]))
+    has_product = any(isinstance(e, Call) and e.fn is Fn.MUL for e in walk(body.args[0]))
     return has_product and sum(t != union for t in touched) >= 1 and len(factors) >= 2
-
-
-def _nodes(expr: Expr) -> list[Expr]:
-    out = [expr]
-    for child in expr.children:
-        out += _nodes(child)
-    return out
 
 
 def is_plain(read: Read) -> bool:
@@ -121,23 +131,44 @@ def is_plain(read: Read) -> bool:
     return len(names) == len(read.index) == len(set(names))
 
 
-def dependencies(op: Op, definition: Definition) -> set[str]:
-    """Names of the other definitions that it reads."""
-    out: set[str] = set()
-    for read in definition.reads:
-        producer = op.definition_of(read.tensor)
-        if producer is not None and producer.name != definition.name:
-            out.add(producer.name)
+@remembered
+def _producers(op: Op) -> Mapping[str, Mapping[str, frozenset[str]]]:
+    """By definition: the definitions that it reads, itself included, and of each the axes at which it reads it
+    elsewhere than at this very value of the axis."""
+    out: dict[str, Mapping[str, frozenset[str]]] = {}
+    for definition in op.definitions:
+        found: dict[str, frozenset[str]] = {}
+        for read in definition.reads:
+            producer = op.definition_of(read.tensor)
+            if producer is not None:
+                other = {own.name for dim, own in enumerate(producer.axes) if read.index[dim] != Var(own.name)}
+                found[producer.name] = found.get(producer.name, frozenset()) | other
+        out[definition.name] = found
     return out
 
 
-def aligned(op: Op, definition: Definition, axis: str, group: set[str]) -> bool:
+@remembered
+def _dependencies(op: Op) -> Mapping[str, frozenset[str]]:
+    return {name: frozenset(found) - {name} for name, found in _producers(op).items()}
+
+
+def dependencies(op: Op, definition: Definition) -> frozenset[str]:
+    """Names of the other definitions that it reads."""
+    return _dependencies(op)[definition.name]
+
+
+def aligned(op: Op, definition: Definition, axis: str, group: Container[str]) -> bool:
     """The definition reads the group's values only at this very value of the axis."""
-    for read in definition.reads:
-        producer = op.definition_of(read.tensor)
-        if producer is None or producer.name not in group:
-            continue
-        for dim, own in enumerate(producer.axes):
-            if own.name == axis and read.index[dim] != Var(axis):
-                return False
-    return True
+    return not any(axis in elsewhere and name in group for name, elsewhere in _producers(op)[definition.name].items())
+
+
+@remembered
+def positions(op: Op) -> Mapping[str, int]:
+    """The place of every definition among the definitions, by name."""
+    return {d.name: number for number, d in enumerate(op.definitions)}
+
+
+def members(op: Op, names: Iterable[str]) -> list[Definition]:
+    """The definitions of these names, in the order of the op."""
+    place = positions(op)
+    return [op.definitions[n] for n in sorted({place[name] for name in names})]

@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
 from ...ir.op import Definition, Op
 from ..axes import reduction_axes
 from .choices import Choices
-from .facts import aligned, dependencies, extents, front_axes, is_contraction, is_special, sweep_axes
+from .facts import (
+    aligned,
+    dependencies,
+    extents,
+    front_axes,
+    is_contraction,
+    is_special,
+    members,
+    positions,
+    sweep_axes,
+)
+
+MOST_FUSED = 128  # definitions of one kernel: what is written out and compiled as a whole stays of bounded size
 
 
-def root_axes(op: Op, names: list[str]) -> list[str]:
+def root_axes(op: Op, names: Iterable[str]) -> list[str]:
     """Axes over which every definition of the group runs freely, and at which they read each other: each value of
     them is independent work. In the order of the last definition's axes."""
-    group = set(names)
-    definitions = [d for d in op.definitions if d.name in group]
-    roots = [a.name for a in definitions[-1].axes]
-    for definition in definitions:
-        free = {a.name for a in definition.axes} - sweep_axes(definition)
-        roots = [r for r in roots if r in free and aligned(op, definition, r, group)]
-    return roots
+    group = Group(op)
+    for definition in members(op, names):
+        group.add(definition)
+    return group.roots
+
+
+class Group:
+    """Definitions that share root axes, added one after the other in the order of the op."""
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        self.names: dict[str, None] = {}
+        self.roots: list[str] = []
+        self.special = False
+        self.contractions: list[Definition] = []
+
+    def add(self, definition: Definition) -> None:
+        self.roots = self.roots_with(definition)
+        self.names[definition.name] = None
+        self.special |= is_special(definition)
+        if is_contraction(definition):
+            self.contractions.append(definition)
+
+    def roots_with(self, definition: Definition) -> list[str]:
+        """The root axes once the definition has joined; it reads nothing that comes after it."""
+        group = {**self.names, definition.name: None} if definition.is_recurrence else self.names
+        still = set(self.roots) if self.names else {a.name for a in definition.axes}
+        still -= sweep_axes(definition)
+        return [a.name for a in definition.axes if a.name in still and aligned(self.op, definition, a.name, group)]
+
+
+def parallelism_of(roots: Iterable[str], last: Definition) -> int:
+    """Independent pieces of work of a group with these root axes and this last definition."""
+    sizes = extents(last)
+    return prod(max(1, sizes[r]) for r in roots)
 
 
 @dataclass(frozen=True)
@@ -39,10 +80,10 @@ def shared_passes(op: Op, names: list[str]) -> list[Passed]:
     taken: set[str] = set()
 
     def offer(axis: str, roots: list[str]) -> None:
-        members = _along(op, axis, roots, present)
-        if len(members) > 1 and not members & taken:
-            taken.update(members)
-            out.append(Passed(axis, frozenset(members)))
+        along = _along(op, axis, roots, present)
+        if len(along) > 1 and not along & taken:
+            taken.update(along)
+            out.append(Passed(axis, frozenset(along)))
 
     for stream in op.streams:
         owners = [op.definition_of(c.target) for c in stream.components]
@@ -50,8 +91,8 @@ def shared_passes(op: Op, names: list[str]) -> list[Passed]:
         if len(components) > 1 and len(components) == len(stream.components):
             offer(stream.axis, components)
     streamed = {c.target for s in op.streams for c in s.components}
-    for definition in op.definitions:
-        free = definition.name in present and definition.name not in streamed | taken
+    for definition in members(op, present):
+        free = definition.name not in streamed and definition.name not in taken
         if free and is_contraction(definition) and len(reduction_axes(definition)) == 1:
             offer(reduction_axes(definition)[0].name, [definition.name])
     return out
@@ -59,7 +100,7 @@ def shared_passes(op: Op, names: list[str]) -> list[Passed]:
 
 def _along(op: Op, axis: str, roots: list[str], present: set[str]) -> set[str]:
     """`roots` and the definitions of the group that they depend on and that run over the axis."""
-    members = set(roots)
+    found = set(roots)
     pending = list(roots)
     finished: list[str] = []  # what must be whole before the pass begins
     while pending:
@@ -68,24 +109,26 @@ def _along(op: Op, axis: str, roots: list[str], present: set[str]) -> set[str]:
         for name in sorted(dependencies(op, definition) & present):
             other = op.definition_of(name)
             assert other is not None
-            if name in members:
+            if name in found:
                 continue
             if axis in {a.name for a in reduction_axes(other)}:
                 finished.append(name)
             elif axis in {a.name for a in other.axes} and not is_special(other) and axis not in sweep_axes(other):
-                members.add(name)
+                found.add(name)
                 pending.append(name)
-    return members - _before(op, finished)
+    return found - _before(op, finished, found)
 
 
-def _before(op: Op, names: list[str]) -> set[str]:
-    """The definitions that these depend on."""
+def _before(op: Op, names: list[str], among: set[str]) -> set[str]:
+    """The definitions that these depend on, as far back as any of `among` stands."""
+    place = positions(op)
+    first = min(place[name] for name in among)
     out: set[str] = set()
     pending = list(names)
     while pending:
         definition = op.definition_of(pending.pop())
         assert definition is not None
-        new = dependencies(op, definition) - out
+        new = {name for name in dependencies(op, definition) - out if place[name] >= first}
         out |= new
         pending += sorted(new)
     return out
@@ -97,11 +140,7 @@ def in_passes(op: Op, names: list[str]) -> set[str]:
 
 
 def parallelism(op: Op, names: list[str]) -> int:
-    group = [d for d in op.definitions if d.name in set(names)]
-    sizes: dict[str, int] = {}
-    for definition in group:
-        sizes |= extents(definition)
-    return prod(max(1, sizes[r]) for r in root_axes(op, names))
+    return parallelism_of(root_axes(op, names), members(op, names)[-1])
 
 
 def fronts(op: Op, names: list[str], enough: int) -> tuple[str, list[str]]:
@@ -118,31 +157,34 @@ def make_groups(op: Op, choices: Choices) -> list[list[str]]:
     """Greedy: a definition joins the last group unless that costs parallelism, or the choices cut before it."""
     groups: list[list[str]] = []
     passed = in_passes(op, [d.name for d in op.definitions])
+    group = Group(op)
     for definition in op.definitions:
-        if groups and definition.name not in choices.cuts and _may_join(op, groups[-1], definition, choices, passed):
-            groups[-1].append(definition.name)
-        else:
-            groups.append([definition.name])
+        if not group.names or definition.name in choices.cuts or not _may_join(op, group, definition, choices, passed):
+            group = Group(op)
+            groups.append([])
+        group.add(definition)
+        groups[-1].append(definition.name)
     return groups
 
 
-def _may_join(op: Op, group: list[str], definition: Definition, choices: Choices, passed: set[str]) -> bool:
-    members = [d for d in op.definitions if d.name in set(group)]
-    if is_special(definition) or any(is_special(d) for d in members):
+def _may_join(op: Op, group: Group, definition: Definition, choices: Choices, passed: set[str]) -> bool:
+    if len(group.names) >= MOST_FUSED or is_special(definition) or group.special:
         return False
-    joined = [*group, definition.name]
-    if fronts(op, group, choices.enough_parallelism)[0] or fronts(op, [definition.name], choices.enough_parallelism)[0]:
+    last = next(reversed(group.names))
+    serial = len(group.names) == 1 and fronts(op, [last], choices.enough_parallelism)[0]
+    if serial or fronts(op, [definition.name], choices.enough_parallelism)[0]:
         return False  # a recurrence that runs front by front forks inside of its serial loop
-    before, after = root_axes(op, group), root_axes(op, joined)
+    before, after = group.roots, group.roots_with(definition)
+    alone = parallelism(op, [definition.name])
     if not after:
-        return not before and parallelism(op, [definition.name]) <= 1
+        return not before and alone <= 1
     if definition.name in choices.joins:
         return True
-    enough = min(choices.enough_parallelism, parallelism(op, group), parallelism(op, [definition.name]))
-    if parallelism(op, joined) < enough:
+    together = parallelism_of(before, members(op, [last])[0])
+    if parallelism_of(after, definition) < min(choices.enough_parallelism, together, alone):
         return False
-    heavy = [d for d in (*members, definition) if is_contraction(d)]
-    if not heavy or {d.name for d in heavy} <= passed:
+    heavy = group.contractions + [definition] * is_contraction(definition)
+    if not heavy or all(d.name in passed for d in heavy):
         return True
     if len(heavy) > 1:
         return False

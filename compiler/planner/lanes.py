@@ -6,8 +6,9 @@ from math import prod
 
 from ...ir.op import Definition, Op, Reduction
 from ..axes import reduction_axes
+from ..remembered import remembered
 from .choices import Choices
-from .facts import Stride, blocked_axes, extents, is_contraction, is_plain, is_special, stride
+from .facts import Stride, blocked_axes, extents, is_contraction, is_plain, is_special, strides
 
 STRIDED_COST = 16.0
 PACKED_COST = 2.0
@@ -16,16 +17,17 @@ NO_LANES = ""  # in choices: every lane idle but one
 CARRIED_COST = 6.0  # a strided read of a scratch tile
 
 
-def lane_candidates(definition: Definition) -> list[str]:
+@remembered
+def lane_candidates(definition: Definition) -> tuple[str, ...]:
     """Axes that may lie across lanes, free ones first."""
     if is_special(definition):
-        return []
+        return ()
     blocked = blocked_axes(definition)
     out = [a.name for a in definition.axes if a.name not in blocked]
     body = definition.body
     if isinstance(body, Reduction) and body.monoid.fn is not None:
         out += [a.name for a in body.axes if a.name not in blocked]
-    return out
+    return tuple(out)
 
 
 def lane_cost(
@@ -42,9 +44,9 @@ def lane_cost(
     reduced = {a.name for a in reduction_axes(definition)}
     contraction = is_contraction(definition)
     total = 0.0
-    for read in definition.reads:
+    for read, along in zip(definition.reads, strides(definition), strict=True):
         producer = op.definition_of(read.tensor)
-        kind = stride(read, axis)
+        kind = along.get(axis, Stride.INVARIANT)
         if producer is not None and producer.name in lanes_of:
             inner = lanes_of[producer.name]
             if kind is not Stride.INVARIANT:
@@ -55,7 +57,7 @@ def lane_cost(
         elif kind is Stride.STRIDED:
             reuse = 1
             for name, size in sizes.items():
-                if stride(read, name) is Stride.INVARIANT:
+                if not along.get(name):
                     reuse = max(reuse, min(size, 64) if name in roots else size)
             packed = can_pack and is_plain(read) and reuse >= 16 and contraction
             total += PACKED_COST + 32.0 / reuse if packed else STRIDED_COST
@@ -165,9 +167,9 @@ def crossing_axis(definition: Definition, lanes: str, external: set[str]) -> str
     stored_along = lanes in {a.name for a in definition.axes}  # not folded away before the store
     if definition.name in external and stored_along and free and definition.axes[-1].name == free[-1]:
         return free[-1]
-    for read in definition.reads:
-        if stride(read, lanes) is Stride.STRIDED:
+    for along in strides(definition):
+        if along.get(lanes) is Stride.STRIDED:
             for axis in free:
-                if stride(read, axis) is Stride.CONTIGUOUS:
+                if along.get(axis) is Stride.CONTIGUOUS:
                     return axis
     return None

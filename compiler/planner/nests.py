@@ -19,9 +19,11 @@ class Draft:
     lanes: str | None
     body: tuple[Step, ...]
     tile: dict[str, int]
-    names: list[str] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
     ordered: bool = False
     chains: frozenset[str] = frozenset()  # ordered axes that are serial within a front
+    special: bool = False
+    ready: set[str] = field(default_factory=set)  # whose values are known after `body`, at its level
 
     def finish(self, order: list[str]) -> Nest:
         # a recurrence runs lexicographically in the order of its own axes, whatever the other definitions' order is
@@ -65,17 +67,20 @@ class NestBuilder:
                 body = Fold(tuple(AxisTile(a) for a in folded), (definition.name,))
             serial, carried = front_axes(definition)
             chains = frozenset(sweep_axes(definition) - carried - {serial} if serial else ())
-            names, ordered = [definition.name], definition.is_recurrence
-            self.drafts.append(Draft(free, lanes, (body,), dict(tile), names, ordered, chains))
+            names, special = {definition.name}, is_special(definition)
+            draft = Draft(
+                free, lanes, (body,), dict(tile), names, definition.is_recurrence, chains, special, set(names)
+            )
+            self.drafts.append(draft)
 
     def _fuse(self, definition: Definition, free: list[str], folded: list[str], tile: dict[str, int]) -> bool:
         draft = self.drafts[-1]
-        if is_special(definition) or definition.is_recurrence or any(is_special(self._def(n)) for n in draft.names):
+        if is_special(definition) or definition.is_recurrence or draft.special:
             return False
         if not self._identity(definition, draft):
             return False
-        inside = dependencies(self.op, definition) & set(draft.names)
-        ready = self._at_level(draft.body)
+        inside = dependencies(self.op, definition) & draft.names
+        ready = draft.ready
         lanes = self.lanes_of[definition.name]
         loops = set(draft.axes)
         tuple_monoid = isinstance(definition.body, Reduction) and definition.body.monoid.fn is None
@@ -84,7 +89,8 @@ class NestBuilder:
             if not isinstance(definition.body, Reduction):
                 if lanes == draft.lanes or draft.lanes not in free or inside:
                     draft.body += (Map(definition.name),)
-                    draft.names.append(definition.name)
+                    draft.names.add(definition.name)
+                    ready.add(definition.name)
                     return True
                 return False
             last = draft.body[-1]
@@ -96,7 +102,8 @@ class NestBuilder:
                 and not bound_axes(definition)
             ):
                 draft.body = (*draft.body[:-1], Fold(last.loops, (*last.definitions, definition.name), last.body))
-                draft.names.append(definition.name)
+                draft.names.add(definition.name)
+                ready.add(definition.name)
                 self._merge_tile(draft, tile)
                 return True
             return False
@@ -109,14 +116,15 @@ class NestBuilder:
             and inside <= ready
             and not bound_axes(definition)
             and not (tuple_monoid and any(draft.tile.get(a, 1) > 1 for a in folded))
-            and not any(self._def(n).is_recurrence for n in draft.names)
+            and not draft.ordered
         ):
             # the nest's loops over the folded axes become a fold around what is there
             order = [a for a in draft.axes if a in folded]
             fold = Fold(tuple(AxisTile(a) for a in order), (definition.name,), draft.body)
             draft.axes = [a for a in draft.axes if a not in folded]
             draft.body = (fold,)
-            draft.names.append(definition.name)
+            draft.names.add(definition.name)
+            draft.ready = {definition.name}
             return True
         return self._join_fold(definition, free, folded, draft)
 
@@ -126,7 +134,7 @@ class NestBuilder:
         if not isinstance(last, Fold) or not isinstance(definition.body, Reduction):
             return False
         axes = {t.axis for t in last.loops}
-        inside = dependencies(self.op, definition) & set(draft.names)
+        inside = dependencies(self.op, definition) & draft.names
         if set(folded) != axes or set(free) != set(draft.axes) or bound_axes(definition):
             return False
         if inside & set(last.definitions) or not inside <= self._at_level(last.body) | self._at_level(draft.body[:-1]):
@@ -134,17 +142,13 @@ class NestBuilder:
         if definition.body.monoid.fn is None and any(draft.tile.get(a, 1) > 1 for a in folded):
             return False
         draft.body = (*draft.body[:-1], Fold(last.loops, (*last.definitions, definition.name), last.body))
-        draft.names.append(definition.name)
+        draft.names.add(definition.name)
+        draft.ready.add(definition.name)
         return True
 
     def _merge_tile(self, draft: Draft, tile: dict[str, int]) -> None:
         for axis, size in tile.items():
             draft.tile.setdefault(axis, size)
-
-    def _def(self, name: str) -> Definition:
-        found = self.op.definition_of(name)
-        assert found is not None
-        return found
 
     def _identity(self, definition: Definition, draft: Draft) -> bool:
         """It reads the nest's values only at the nest's own position."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from math import prod
 
 from ...backends.machine import Machine
@@ -22,7 +24,8 @@ from .facts import (
     is_plain,
     is_ragged,
     is_special,
-    stride,
+    members,
+    strides,
 )
 from .groups import Passed, fronts, make_groups, root_axes, shared_passes
 from .lanes import choose_lanes, register_tile
@@ -57,7 +60,9 @@ class KernelPlanner:
         self.external = external
         self.machine = machine
         self.choices = choices
-        self.definitions = [d for d in op.definitions if d.name in set(group)]
+        self.definitions = members(op, group)
+        self.names = set(group)
+        self.readings = Counter(r.tensor for d in self.definitions for r in d.reads)  # how often each tensor is read
         self.sizes: dict[str, int] = {}
         for definition in self.definitions:
             self.sizes |= extents(definition)
@@ -83,7 +88,7 @@ class KernelPlanner:
     # -- tiles -------------------------------------------------------------------------------------------------------
 
     def plan(self) -> tuple[Block, ...]:
-        root_tiles = self.root_tiles()
+        root_tiles = self.root_tiles
         turns = self.turns(dict(root_tiles))
         fixed = {a for a, n in root_tiles if n == 1} | ({self.serial} if turns <= 1 else set())
         body = self.inside(self.definitions, self.passes, fixed)
@@ -105,6 +110,7 @@ class KernelPlanner:
         size = self.sizes[self.serial] // (4 * FRONT_TILES * self.machine.units)
         return min(max(LINE_ELEMENTS, size), max(1, self.sizes[self.serial]))
 
+    @cached_property
     def root_tiles(self) -> list[tuple[str, int]]:
         """(axis, tile size) of the parallel loops, outermost first."""
         if any(is_special(d) for d in self.definitions):
@@ -164,13 +170,13 @@ class KernelPlanner:
             stored = definition.name in self.external and bool(definition.axes)
             if stored and definition.axes[-1].name == axis and lanes != axis:
                 return True
-            for read in definition.reads:
+            for read, along in zip(definition.reads, strides(definition), strict=True):
                 producer = self.op.definition_of(read.tensor)
-                if producer is not None and producer.name in self.group:
+                if producer is not None and producer.name in self.names:
                     continue
-                if lanes in (None, axis) or stride(read, axis) is not Stride.CONTIGUOUS:
+                if lanes is None or lanes == axis or along.get(axis) is not Stride.CONTIGUOUS:
                     continue
-                if stride(read, lanes) is Stride.STRIDED:
+                if along.get(lanes) is Stride.STRIDED:
                     return True
         return False
 
@@ -178,29 +184,31 @@ class KernelPlanner:
 
     def inside(self, definitions: list[Definition], passes: list[Passed], fixed: set[str]) -> tuple[Block, ...]:
         """Blocks of definitions in order, each of the shared passes as one tile loop."""
-        if not passes:
-            return tuple(self.nests(definitions, fixed))
-        axis, members = passes[0].axis, passes[0].members
-        before: list[Definition] = []
-        after: list[Definition] = []
-        reached = set(members)
-        for definition in definitions:
-            if definition.name in members:
-                continue
-            if dependencies(self.op, definition) & reached:
-                after.append(definition)
-                reached.add(definition.name)
-            else:
-                before.append(definition)
-        within = [d for d in definitions if d.name in members]
-        blocks: list[Block] = [*self.inside(before, passes[1:], fixed)]
-        size = self._stream_tile(within, axis, self.choices.stream or 96)
-        inner = self.with_packs(tuple(self.nests(within, fixed)))
-        outside = tuple(b for b in inner if isinstance(b, Pack) and axis not in b.axes)
-        blocks += outside
-        blocks.append(Tile(axis, size, LoopKind.SERIAL, tuple(b for b in inner if b not in outside)))
-        blocks += self.inside(after, passes[1:], fixed)
-        return tuple(blocks)
+        blocks: list[Block] = []
+        left = [p for p in passes if any(d.name in p.members for d in definitions)]
+        while left:
+            axis, in_pass = left[0].axis, left[0].members
+            before: list[Definition] = []
+            after: list[Definition] = []
+            reached = set(in_pass)
+            for definition in definitions:
+                if definition.name in in_pass:
+                    continue
+                if dependencies(self.op, definition) & reached:
+                    after.append(definition)
+                    reached.add(definition.name)
+                else:
+                    before.append(definition)
+            within = [d for d in definitions if d.name in in_pass]
+            blocks += self.inside(before, left[1:], fixed)
+            size = self._stream_tile(within, axis, self.choices.stream or 96)
+            inner = self.with_packs(tuple(self.nests(within, fixed)))
+            outside = tuple(b for b in inner if isinstance(b, Pack) and axis not in b.axes)
+            blocks += outside
+            blocks.append(Tile(axis, size, LoopKind.SERIAL, tuple(b for b in inner if b not in outside)))
+            definitions = after
+            left = [p for p in left[1:] if any(d.name in p.members for d in definitions)]
+        return (*blocks, *self.nests(definitions, fixed))
 
     def _stream_tile(self, within: list[Definition], axis: str, size: int) -> int:
         steps = {self.tiles[d.name].get(axis, 1) for d in within}
@@ -224,10 +232,8 @@ class KernelPlanner:
         for block in body:
             if not isinstance(block, Nest) or block.lanes is None:
                 continue
-            for definition in self.definitions:
+            for definition in members(self.op, step_definitions(block.body)):
                 if self.lanes_of[definition.name] != block.lanes or not is_contraction(definition):
-                    continue
-                if definition.name not in _names(block):
                     continue
                 for pack in self._packs_of(definition, block.lanes):
                     room = self.machine.sram_bytes * 3 // 4 - sum(self._panel_bytes(p.axes) for p in packs)
@@ -238,35 +244,30 @@ class KernelPlanner:
 
     def _packs_of(self, definition: Definition, lanes: str) -> list[Pack]:
         out = []
-        for read in definition.reads:
+        for read, along in zip(definition.reads, strides(definition), strict=True):
             producer = self.op.definition_of(read.tensor)
-            if producer is not None and producer.name in self.group:
+            if producer is not None and producer.name in self.names:
                 continue
             if is_ragged(definition) or bound_axes(definition) or read.boundary is not Boundary.NONE:
                 continue
-            others = [r for d in self.definitions for r in d.reads if r.tensor == read.tensor]
-            if len(others) != 1 or not is_plain(read) or stride(read, lanes) is Stride.INVARIANT:
+            if self.readings[read.tensor] != 1 or not is_plain(read) or not along.get(lanes):
                 continue
             fixed = {r for r in self.roots if self._is_unit(r)}
             axes = [i.name for i in read.index if isinstance(i, Var) and i.name not in fixed]
             if lanes not in axes:
                 continue
-            if stride(read, lanes) is Stride.CONTIGUOUS and len(axes) < 2:
+            if along[lanes] is Stride.CONTIGUOUS and len(axes) < 2:
                 continue
             axes.remove(lanes)
             out.append(Pack(read.tensor, (*axes, lanes)))
         return out
 
     def _is_unit(self, root: str) -> bool:
-        return dict(self.root_tiles()).get(root) == 1
+        return dict(self.root_tiles).get(root) == 1
 
     def _panel_bytes(self, axes: Iterable[str]) -> int:
-        tiles = dict(self.root_tiles())
+        tiles = dict(self.root_tiles)
         return 4 * prod(tiles.get(a, self.sizes[a]) for a in axes)
-
-
-def _names(nest: Nest) -> set[str]:
-    return set(step_definitions(nest.body))
 
 
 __all__ = ["KernelPlanner", "make_plan"]
