@@ -1,5 +1,5 @@
 # Every target makes its own virtual environment (.venv) from nothing but Python 3.11+.
-#   make demo | test | bench | lint | fuzz | format | clean          PYTHON=python3.12 chooses the interpreter
+#   make demo | test | bench | lint | fuzz | storm | format | clean          PYTHON=python3.12 chooses the interpreter
 
 # The first interpreter that runs and is new enough (a name on PATH may be a shim that does neither).
 CANDIDATES := python3 python3.13 python3.12 python3.11
@@ -13,10 +13,11 @@ PEERS := $(VENV)/.peers
 # Tests run on as many processes as there are cores; PYTEST_ARGS="-k name -x" narrows a run.
 PYTEST_ARGS ?= -n auto
 FUZZ_ARGS ?= --programs 2000 --bad-input 2000
+STORM_ARGS ?= --processes 32 --seconds 60
 BENCH_ARGS ?= memory
 DEMO_ARGS ?=
 
-.PHONY: demo test bench lint fuzz format clean venv
+.PHONY: demo test bench lint fuzz storm format clean venv
 .DEFAULT_GOAL := test
 
 venv: $(READY)
@@ -53,6 +54,10 @@ lint: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py $(FUZZ_ARGS)
+
+# Processes on one kernel cache, killed at random.
+storm: $(READY)
+	$(BIN)/python tests/cache_storm.py $(STORM_ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -14,6 +14,8 @@ from typing import Any
 
 from .ir.errors import UserError
 
+OFF = "off"  # as WEFT_CACHE_DIR
+
 
 def _text(value: str) -> str:
     return value
@@ -53,7 +55,11 @@ class Settings:
     machine: str | None = _setting("WEFT_MACHINE", _text, None, "machine description used for scheduling")
     threads: int | None = _setting("WEFT_THREADS", _count, None, "threads of a call where compile() names none")
     variants: int = _setting("WEFT_VARIANTS", _count, 32, "specialised variants that one kernel keeps")
-    cache_dir: str | None = _setting("WEFT_CACHE_DIR", _text, None, "where reproducers are written")
+    cache: bool = _setting("WEFT_CACHE", _flag, True, "keep compiled kernels for other processes and kernels")
+    cache_dir: str | None = _setting(
+        "WEFT_CACHE_DIR", _text, None, "where compiled kernels and reproducers are kept; off: no kernels"
+    )
+    cache_bytes: int = _setting("WEFT_CACHE_BYTES", _bytes, 1 << 30, "bytes of compiled kernels kept on disk")
     huge_pages: bool = _setting("WEFT_HUGE_PAGES", _flag, True, "ask for huge pages for large buffers")
     pool_bytes: int = _setting("WEFT_POOL_BYTES", _bytes, 1 << 29, "bytes of freed large buffers kept for reuse")
     poison: bool = _setting("WEFT_POISON", _flag, False, "fill new buffers with 0xFF (NaN) before a kernel runs")
@@ -87,11 +93,18 @@ def threads_available() -> int:
 def cache_directory(settings: Settings | None = None) -> Path:
     """The user's cache directory of weft (not created)."""
     chosen = (settings or current()).cache_dir
-    if chosen:
+    if chosen and chosen.lower() != OFF:
         return Path(chosen)
     from platformdirs import user_cache_path
 
     return user_cache_path("weft")
+
+
+def kernel_cache_directory(settings: Settings | None = None) -> Path | None:
+    """The same, where compiled kernels are kept at all."""
+    now = settings or current()
+    off = not now.cache or now.cache_bytes == 0 or (now.cache_dir or "").lower() == OFF
+    return None if off else cache_directory(now)
 
 
 def describe() -> list[tuple[str, str, str]]:

@@ -46,6 +46,14 @@ def machine_name() -> str:
     return "simd128"
 
 
+def libc() -> str:
+    """The C library that code loaded here is linked against, as far as the system tells."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, OSError, ValueError):
+        return " ".join(platform.libc_ver())
+
+
 def is_x86() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64")
 

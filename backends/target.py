@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..ir import gir
 from ..ir.errors import TargetError
@@ -50,6 +50,23 @@ class Target(Protocol):
 
     def library(self, program: gir.Program, path: str) -> None:
         """Write a shared library with the program's C entry to `path`. Raises TargetError where impossible."""
+
+
+@runtime_checkable
+class Reusable(Protocol):
+    """A target whose machine code can be kept and loaded again, here or in another process on an equal machine.
+    `load(program)` is `revive(build(program), program)`."""
+
+    def identity(self) -> Mapping[str, str] | None:
+        """All that decides the code beside program, name and machine description: tools with versions and flags, the
+        processor's features. None where nothing of this target may be kept. Raises TargetError without the tools."""
+
+    def build(self, program: gir.Program) -> bytes:
+        """The machine code. Raises TargetError where the tool chain is missing."""
+
+    def revive(self, code: bytes, program: gir.Program) -> Executable:
+        """Load what `build` gave for a program; of `program` only name, symbols and tensors are used. Raises
+        TargetError where this machine cannot run it."""
 
 
 # target family -> module that holds `create(option: str, machine: str | None) -> Target`

@@ -21,6 +21,7 @@ from ..ir.gir_verify import verify
 from ..ir.op import Op
 from ..ir.op_printer import print_op
 from . import extents, front
+from .cache import Shelf
 from .kernel import Kernel, Options, Specialise
 from .lower import LowerOptions, LowerResult, lower
 from .plain_data import from_plain, to_plain
@@ -37,6 +38,7 @@ def compile(
     specialise: str = "auto",
     entry: str | None = None,
     machine: str | None = None,
+    cache: bool = True,
     **schedule: Any,
 ) -> Kernel:
     """Compile `op` (an Op, a function under `@weft.op`, the path of a `.gir` file, or its text) for `target`.
@@ -44,7 +46,8 @@ def compile(
     `bind` gives symbols their values now; with all of them bound (or none declared) scheduling happens here, otherwise
     at the first call with new extents (`specialise="auto"`) or once with symbolic extents (`"never"`). `threads` is
     the number of threads of a call (default: WEFT_THREADS, then all cores that the process may use). `entry` chooses
-    an operator of a file with several; `machine` a machine description; further options are those of `LowerOptions`.
+    an operator of a file with several; `machine` a machine description; `cache=False` compiles anew whatever was
+    compiled before and keeps nothing (see docs/cache.md); further options are those of `LowerOptions`.
 
     Raises a UserError for what is wrong with the program or the request, InternalError for a bug of weft.
     """
@@ -58,25 +61,29 @@ def compile(
         machine=machine or now.machine,
         schedule=_schedule(schedule) if schedule else None,
     )
-    kernel = make_kernel(program, options)
+    kernel = make_kernel(program, options, cache)
     if len(options.bind) == len(kernel.signature.symbols):
         kernel.variant(**dict(options.bind))
     return kernel
 
 
-def make_kernel(program: Op | gir.Program, options: Options) -> Kernel:
-    """A kernel with nothing scheduled yet. Raises TargetError for an unknown target or machine."""
+def make_kernel(program: Op | gir.Program, options: Options, cache: bool = True) -> Kernel:
+    """A kernel with nothing scheduled yet; `cache`: it may use and fill the kernel cache.
+
+    Raises TargetError for an unknown target or machine.
+    """
     target = get_target(options.target, options.machine)
     now = settings.current()
+    shelf = Shelf(target, options.schedule) if cache else None
     if isinstance(program, gir.Program):
-        return Kernel(program, target, options, None, now.variants, clear=not front.covers(program))
+        return Kernel(program, target, options, None, now.variants, not front.covers(program), shelf)
     op = program
     lowering = options.schedule or LowerOptions()
 
     def schedule(bindings: Mapping[str, int]) -> LowerResult:
         return lower_op(op, bindings, target, lowering)
 
-    return Kernel(op, target, options, schedule, now.variants)
+    return Kernel(op, target, options, schedule, now.variants, shelf=shelf)
 
 
 def lower_op(op: Op, bindings: Mapping[str, int], target: Target, options: LowerOptions) -> LowerResult:

@@ -25,6 +25,7 @@ from .signature import Signature, signature_of
 from .variants import Key, Variant, Variants
 
 if TYPE_CHECKING:
+    from .cache import Shelf
     from .cost import CostReport
     from .lower import LowerOptions, LowerResult
 
@@ -67,18 +68,21 @@ class Kernel:
         lower: Callable[[Mapping[str, int]], LowerResult] | None,
         limit: int,
         clear: bool = False,
+        shelf: Shelf | None = None,
     ) -> None:
         """`lower` schedules the op with some symbols bound; None for a program that is already scheduled. `clear`:
-        outputs are zeroed before each call, because the program is not shown to write all of them."""
+        outputs are zeroed before each call, because the program is not shown to write all of them. `shelf`: where
+        variants are kept for other kernels and processes, if anywhere."""
         self.program = program
         self.target = target
         self.options = options
         self.signature: Signature = signature_of(program)
         self._lower = lower
         self._clear = clear
+        self._shelf = shelf
         self._gathers = gathers.find(program) if isinstance(program, Op) else ()
         self._fixed = {name: Source(value, "bind") for name, value in options.bind}
-        self._variants = Variants(self._build, limit)
+        self._variants: Variants[Key] = Variants(self._build, limit)
         self._solved: dict[Shapes, dict[str, int]] = {}
 
     @property
@@ -124,7 +128,7 @@ class Kernel:
                 outputs[tensor.name] = memory.empty(shape, tensor.dtype.numpy, tensor.name)
                 places[tensor.name] = arrays.extent(tensor.name, outputs[tensor.name])
         keep: list[object] = [inputs, outputs, values]
-        for temporary in variant.program.tensors:
+        for temporary in variant.interface.tensors:
             if temporary.role is gir.Role.TEMP:
                 shape = tuple(extents.evaluate(e, bindings) for e in temporary.shape)
                 scratch = memory.empty(shape, temporary.dtype.numpy, temporary.name)
@@ -132,8 +136,8 @@ class Kernel:
                 keep.append(scratch)
         return BoundCall(
             executable,
-            [places[t.name].lo for t in variant.program.tensors],
-            [bindings[s.name] for s in variant.program.symbols],
+            [places[t.name].lo for t in variant.interface.tensors],
+            [bindings[s.name] for s in variant.interface.symbols],
             self.options.threads or settings.current().threads or settings.threads_available(),
             tuple(handed.get(t.name, outputs[t.name]) for t in self.signature.outputs),
             tuple(keep),
@@ -221,11 +225,17 @@ class Kernel:
         return tuple(bindings.items())
 
     def _build(self, key: Key) -> Variant:
-        if self._lower is None:
+        bindings = dict(key)
+
+        def scheduled() -> gir.Program:
+            if self._lower is not None:
+                return self._lower(bindings).program
             assert isinstance(self.program, gir.Program)
-            return Variant(dict(key), self.program, self.target)
-        lowered = self._lower(dict(key))
-        return Variant(dict(key), lowered.program, self.target, lowered)
+            return self.program
+
+        if self._shelf is None:
+            return Variant(bindings, scheduled(), self.target)
+        return self._shelf.variant(self.program, bindings, scheduled)
 
     def variant(self, **symbols: int) -> Variant:
         """The compiled form for these extents; without any, the one called last, or else the symbolic form."""
@@ -237,7 +247,11 @@ class Kernel:
 
     def adopt_variant(self, bindings: Mapping[str, int], program: gir.Program) -> None:
         """Use a program that was scheduled before (a saved kernel's) for these extents."""
-        self._variants.put(tuple(bindings.items()), Variant(bindings, program, self.target))
+        if self._shelf is None:
+            variant = Variant(bindings, program, self.target)
+        else:
+            variant = self._shelf.variant(program, bindings, lambda: program)
+        self._variants.put(tuple(bindings.items()), variant)
 
     # -- looking inside
 

@@ -4,41 +4,64 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from ..backends.target import Emitted, Executable, Target
 from ..ir import gir
-
-if TYPE_CHECKING:
-    from .lower import LowerResult
+from ..ir.gir_parser import parse_program
 
 Key = tuple[tuple[str, int], ...]  # (symbol, value) in the order of the signature; () where all stay symbolic
+K = TypeVar("K", bound=Hashable)
 
 
 class Variant:
     """A scheduled program, and on demand its text and its loaded form.
 
-    `lowered` is None where the program did not come from the compiler's own search (written by hand, or loaded).
+    `load` is how it becomes executable, where that is not just the target's way. `interface` has the program's name,
+    symbols and tensors; the kernels may be missing from it.
     """
 
     def __init__(
-        self, bindings: Mapping[str, int], program: gir.Program, target: Target, lowered: LowerResult | None = None
+        self,
+        bindings: Mapping[str, int],
+        program: gir.Program,
+        target: Target,
+        load: Callable[[gir.Program], Executable] | None = None,
     ) -> None:
         self.bindings = dict(bindings)
-        self.program = program
+        self.interface = program
         self.target = target
-        self.lowered = lowered
+        self._program: gir.Program | str = program
+        self._load = load
         self._lock = threading.Lock()
         self._emitted: Emitted | None = None
         self._executable: Executable | None = None
 
+    @classmethod
+    def recalled(
+        cls, bindings: Mapping[str, int], interface: gir.Program, text: str, target: Target, executable: Executable
+    ) -> Variant:
+        """One that was compiled before. Its program is parsed from `text` when somebody looks at it."""
+        variant = cls(bindings, interface, target)
+        variant._program = text
+        variant._executable = executable
+        return variant
+
+    @property
+    def program(self) -> gir.Program:
+        with self._lock:
+            if isinstance(self._program, str):
+                self._program = parse_program(self._program, "<kernel cache>")
+            return self._program
+
     @property
     def emitted(self) -> Emitted:
+        program = self.program
         with self._lock:
             if self._emitted is None:
-                self._emitted = self.target.emit(self.program)
+                self._emitted = self.target.emit(program)
             return self._emitted
 
     @property
@@ -47,22 +70,26 @@ class Variant:
         found = self._executable
         if found is not None:
             return found
+        program = self.program
         with self._lock:
             if self._executable is None:
-                self._executable = self.target.load(self.program)
+                self._executable = (self._load or self.target.load)(program)
             return self._executable
 
 
-class Variants:
+class Variants(Generic[K]):
     """A bounded map, least recently used first out. `build` runs once per key; its failure is not remembered."""
 
-    def __init__(self, build: Callable[[Key], Variant], limit: int) -> None:
+    def __init__(self, build: Callable[[K], Variant] | None, limit: int) -> None:
         self._build = build
         self._limit = limit
         self._lock = threading.Lock()
-        self._entries: OrderedDict[Key, Future[Variant]] = OrderedDict()
+        self._entries: OrderedDict[K, Future[Variant]] = OrderedDict()
 
-    def get(self, key: Key) -> Variant:
+    def get(self, key: K, build: Callable[[K], Variant] | None = None) -> Variant:
+        """The entry, made by `build` (default: that of the map) where it is missing."""
+        build = build or self._build
+        assert build is not None
         with self._lock:
             future = self._entries.get(key)
             if future is not None:
@@ -76,7 +103,7 @@ class Variants:
         if not mine:
             return future.result()
         try:
-            variant = self._build(key)
+            variant = build(key)
         except BaseException as error:
             with self._lock:
                 if self._entries.get(key) is future:
@@ -86,7 +113,7 @@ class Variants:
         future.set_result(variant)
         return variant
 
-    def put(self, key: Key, variant: Variant) -> None:
+    def put(self, key: K, variant: Variant) -> None:
         """An entry that is already built."""
         future: Future[Variant] = Future()
         future.set_result(variant)
@@ -99,6 +126,15 @@ class Variants:
         with self._lock:
             futures = list(reversed(self._entries.values()))
         return next((f.result() for f in futures if f.done() and f.exception() is None), None)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+
+    def after_fork(self) -> None:
+        """In a child: drop the lock and what other threads, which are not here, were building."""
+        self._lock = threading.Lock()
+        self._entries = OrderedDict((k, f) for k, f in list(self._entries.items()) if f.done())
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -130,7 +130,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=os.environ | {"WEFT_VERIFY": "1", "WEFT_POISON": "1"},
+            env=os.environ | {"WEFT_VERIFY": "1", "WEFT_POISON": "1", "WEFT_CACHE": "0"},
         )
 
     def run(self, kind: str, seed: int) -> list[str]:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from ...ir import gir
 from ...ir.errors import TargetError
-from ..host import host_machine
+from ..host import cpu_flags, host_machine, libc
 from ..machine import Machine, machine_names
 from ..target import Emitted, Executable
 from .emit import emit_c
-from .toolchain import FLAGS, run_compiler
+from .toolchain import FLAGS, compiler_identity, run_compiler
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,24 @@ class CTarget:
             from .sanitize import SanitizedProgram
 
             return SanitizedProgram(program, self.machine)
-        return CExecutable(self.emit(program), program.name)
+        return self.revive(self.build(program), program)
+
+    def identity(self) -> dict[str, str] | None:
+        """None for `c:sanitize`, whose processes are of no use to others."""
+        if self.option == "sanitize":
+            return None
+        flags = " ".join(sorted(cpu_flags()))  # what -march=native stands for
+        return compiler_identity() | {"flags": " ".join(FLAGS), "libc": libc(), "features": flags}
+
+    def build(self, program: gir.Program) -> bytes:
+        """The name of the entry, a line end, and a shared library."""
+        emitted = self.emit(program)
+        with tempfile.TemporaryDirectory(prefix="weft-c-") as directory:
+            return emitted.notes["call"].encode() + b"\n" + build(emitted, Path(directory)).read_bytes()
+
+    def revive(self, code: bytes, program: gir.Program) -> Executable:
+        entry, _, library = code.partition(b"\n")
+        return CExecutable(library, entry.decode(), program.name)
 
     def library(self, program: gir.Program, path: str) -> None:
         emitted = self.emit(program)
@@ -69,14 +86,18 @@ def build(emitted: Emitted, directory: Path) -> Path:
 class CExecutable:
     """A program in this process. Safe to call from several threads: it keeps no state."""
 
-    def __init__(self, emitted: Emitted, name: str) -> None:
+    def __init__(self, library: bytes, entry: str, name: str) -> None:
         with tempfile.TemporaryDirectory(prefix="weft-c-") as directory:  # mode 0700; a loaded library needs no file
-            built = build(emitted, Path(directory))
+            path = Path(directory) / "program.so"
+            path.write_bytes(library)
             try:
-                self._library = ctypes.CDLL(str(built))
+                self._library = ctypes.CDLL(str(path))
             except OSError as error:
                 raise TargetError(f"the library of '{name}' does not load: {error}") from None
-        self._call = getattr(self._library, emitted.notes["call"])
+        try:
+            self._call = getattr(self._library, entry)
+        except AttributeError:
+            raise TargetError(f"the library of '{name}' has no '{entry}'") from None
         self._call.restype = ctypes.c_int
         self._call.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
         self._name = name

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from ... import settings
@@ -18,6 +20,8 @@ FLAGS = (
     + ["-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 )
 TIME_LIMIT = 300  # seconds
+# Of GCC and Clang: where they look for headers, libraries and their own parts.
+VARIABLES = ("CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "CCC_OVERRIDE_OPTIONS")
 
 
 def compiler() -> list[str]:
@@ -32,6 +36,32 @@ def compiler() -> list[str]:
             f"no C compiler '{name}'", remedy="install gcc or clang, name one in WEFT_CC, or use target cpu"
         )
     return command
+
+
+def compiler_identity() -> dict[str, str]:
+    """Which compiler this is: its command, where it lies, when it was written, what it says its version is, and the
+    variables that it listens to. Raises TargetError where there is none."""
+    command = compiler()
+    path = os.path.realpath(shutil.which(command[0]) or command[0])
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        raise TargetError(f"'{command[0]}' cannot be read: {error}", remedy="check WEFT_CC") from None
+    state = f"{info.st_size} {info.st_mtime_ns}"
+    heard = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return {"cc": shlex.join(command), "path": path, "state": state, "says": _version(tuple(command), state)} | heard
+
+
+@cache
+def _version(command: tuple[str, ...], state: str) -> str:
+    """What the compiler says of itself; asked once for each state of its file."""
+    try:
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, errors="replace", timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise TargetError(f"'{command[0]}' does not answer: {error}", remedy="check WEFT_CC") from None
+    return done.stdout
 
 
 def run_compiler(arguments: Sequence[str | Path], directory: Path) -> None:

@@ -7,6 +7,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 
 from ...ir.errors import InternalError
@@ -92,16 +93,36 @@ def _optimize(module: Any, machine: Any, level: int) -> Any:
     return module if changed is None else _parse(changed)
 
 
-def compile_ir(text: str, processor: Processor, level: int = 3) -> Loaded:
-    """Optimise, compile and load. Raises InternalError where LLVM finds the text invalid."""
+def process_code(text: str, processor: Processor, level: int = 3) -> bytes:
+    """Optimised machine code for `load_code`, as an object file. Raises InternalError where LLVM finds the text
+    invalid."""
     initialize()
     with _LOCK:
         module = _parse(text)
         machine = _machine(processor)
         module = _optimize(module, machine, level)
-        engine = llvm.create_mcjit_compiler(module, machine)
+        return bytes(machine.emit_object(module))
+
+
+def load_code(code: bytes, processor: Processor) -> Loaded:
+    """Load what `process_code` gave, in this or another process with the same version of LLVM."""
+    initialize()
+    with _LOCK:
+        empty = _parse(f'target triple = "{processor.triple}"')
+        engine = llvm.create_mcjit_compiler(empty, _machine(processor))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         return Loaded(engine)
+
+
+def compile_ir(text: str, processor: Processor, level: int = 3) -> Loaded:
+    """Optimise, compile and load. Raises InternalError where LLVM finds the text invalid."""
+    return load_code(process_code(text, processor, level), processor)
+
+
+def versions() -> dict[str, str]:
+    """Of what makes the code."""
+    return {"llvmlite": llvmlite.__version__, "llvm": ".".join(map(str, llvm.llvm_version_info))}
 
 
 def optimized_ir(text: str, processor: Processor, level: int = 3) -> str:

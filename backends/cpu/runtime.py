@@ -7,7 +7,7 @@ import os
 import threading
 from functools import cache
 
-from .jit import Loaded, Processor, compile_ir
+from .jit import Loaded, Processor, load_code, process_code
 from .parallel import SLOT_BYTES
 from .runtime_ir import POOL_BYTES, runtime_ir
 
@@ -64,9 +64,27 @@ def _leaked(size: int) -> ctypes.Array[ctypes.c_char]:
     return (ctypes.c_char * size).from_buffer(block, offset)
 
 
+_CODE: dict[str, bytes] = {}  # by triple
+_CODE_LOCK = threading.Lock()
+
+
+def runtime_code(triple: str) -> bytes:
+    """The object code of the run-time, compiled once."""
+    with _CODE_LOCK:
+        if triple not in _CODE:
+            _CODE[triple] = process_code(runtime_ir(triple), Processor(triple, "", ""), level=2)
+        return _CODE[triple]
+
+
+def offer_runtime_code(triple: str, code: bytes) -> None:
+    """What `runtime_code` gave in another process: compiling it here is not necessary."""
+    with _CODE_LOCK:
+        _CODE.setdefault(triple, code)
+
+
 @cache
-def _runtime_code(triple: str) -> Loaded:
-    code = compile_ir(runtime_ir(triple), Processor(triple, "", ""), level=2)
+def _loaded_runtime(triple: str) -> Loaded:
+    code = load_code(runtime_code(triple), Processor(triple, "", ""))
     code.keep_forever("weft_parallel_for", "weft_helper", "weft_grow")
     return code
 
@@ -83,13 +101,13 @@ def pool(triple: str) -> Pool:
         return found
     with _POOL_LOCK:
         if _POOL is None or _POOL.pid != os.getpid():
-            _POOL = Pool(_runtime_code(triple), triple)
+            _POOL = Pool(_loaded_runtime(triple), triple)
         return _POOL
 
 
 def _after_fork() -> None:
-    global _POOL_LOCK
-    _POOL_LOCK = threading.Lock()
+    global _POOL_LOCK, _CODE_LOCK
+    _POOL_LOCK, _CODE_LOCK = threading.Lock(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)

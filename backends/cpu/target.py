@@ -15,14 +15,15 @@ from pathlib import Path
 from ...ir import gir
 from ...ir.errors import TargetError
 from .. import host
+from ..host import libc
 from ..machine import Machine, load_machine, machine_names
 from ..target import Emitted
 from .arith import Features
 from .context import Options
-from .jit import Loaded, Processor, compile_ir, initialize, object_code, optimized_ir
+from .jit import Loaded, Processor, initialize, load_code, object_code, optimized_ir, process_code, versions
 from .library_ir import c_name, header, hidden, library_ir
 from .module import ENTRY, generate
-from .runtime import pool, slots
+from .runtime import offer_runtime_code, pool, runtime_code, slots
 
 _ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 # What the descriptions stand for on x86; the host's own features are used where it is the host's description.
@@ -88,12 +89,38 @@ class CpuTarget:
 
     def load(self, program: gir.Program) -> CpuExecutable:
         """Compile for this process. Raises TargetError where this processor cannot run the chosen description."""
+        self._check_processor()
+        return self.revive(self.build(program), program)
+
+    def identity(self) -> dict[str, str]:
+        made_for = self.processor
+        return versions() | {
+            "triple": made_for.triple,
+            "cpu": made_for.cpu,
+            "features": made_for.features,
+            "description": self.description,
+            "options": repr(self.options),
+            "libc": libc(),
+        }
+
+    def build(self, program: gir.Program) -> bytes:
+        """The kernel's object code, and after it the run-time's, so that a process that only revives compiles
+        nothing. The first 8 bytes are the length of the first, little endian."""
+        code = process_code(self.ir(program), self.processor)
+        return len(code).to_bytes(8, "little") + code + runtime_code(self.processor.triple)
+
+    def revive(self, code: bytes, program: gir.Program) -> CpuExecutable:
+        self._check_processor()
+        end = 8 + int.from_bytes(code[:8], "little")
+        offer_runtime_code(self.processor.triple, code[end:])
+        return CpuExecutable(load_code(code[8:end], self.processor), self.processor.triple, program)
+
+    def _check_processor(self) -> None:
         order = ["simd128", "avx2", "avx512"]
         if order.index(self.description) > order.index(host.machine_name()):
             raise TargetError(
                 f"this processor has no {self.description}", remedy=f"target cpu:{host.machine_name()}, or plain cpu"
             )
-        return CpuExecutable(compile_ir(self.ir(program), self.processor), self.processor.triple, program)
 
     def library(self, program: gir.Program, path: str) -> None:
         """Write a shared library with the C entry of library_ir.py. Raises TargetError without a linker."""

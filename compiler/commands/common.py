@@ -36,6 +36,11 @@ def program_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+cache_option: Decorator = click.option(
+    "--no-cache", "cache", flag_value=False, default=True, help="Compile anew, and keep nothing in the kernel cache."
+)
+
+
 def bindings(given: Sequence[str]) -> dict[str, int]:
     """`("M=4", "N=8,K=2")` as a dict. Raises click.BadParameter."""
     out: dict[str, int] = {}

@@ -11,6 +11,7 @@ from . import common
 
 @click.command("compile")
 @common.program_options
+@common.cache_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to write.")
 @click.option("--emit", metavar="PARTS", help="Some of source,header,library,manifest (default: all that can be made).")
 @click.option("--threads", type=click.IntRange(1, 4096), help="Threads of a call.")
@@ -23,6 +24,7 @@ def command(
     output: Path,
     emit: str | None,
     threads: int | None,
+    cache: bool,
 ) -> None:
     """Write header, source, library and manifest of the operator in FILE to DIR, all at once."""
     from ..driver import compile
@@ -33,7 +35,7 @@ def command(
         raise click.BadParameter(f"'{emit}' is not a list of {', '.join(PARTS)}", param_hint="--emit")
     values = common.bindings(bind)
     with common.progress(f"compiling {file.name}"):
-        kernel = compile(file, target, bind=values, threads=threads, entry=entry, machine=machine)
+        kernel = compile(file, target, bind=values, threads=threads, entry=entry, machine=machine, cache=cache)
         written = kernel.save(output, parts)
     for name in sorted(p.name for p in written.iterdir()):
         click.echo(output / name)

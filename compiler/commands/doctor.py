@@ -17,6 +17,7 @@ from ... import settings
 from ...backends.machine import machine_names
 from ...backends.target import TARGETS, get_target
 from ...ir.errors import WeftError
+from .. import cache
 from ..reproducer import version
 
 TOOLS = ("cc", "gcc", "clang", "nvcc", "hipcc", "nvidia-smi", "rocm-smi")
@@ -70,6 +71,7 @@ def examine() -> dict[str, dict[str, Any]]:
         "tools": {tool: _tool(tool) for tool in dict.fromkeys((now.cc, *TOOLS))},
         "devices": {"nvidia": sorted(p.name for p in Path("/dev").glob("nvidia[0-9]*")), "amd": _amd()},
         "packages": {name: _package(name) for name in PACKAGES},
+        "kernel cache": dict(cache.describe()),
         "settings": variables,
     }
 

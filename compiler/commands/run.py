@@ -25,6 +25,7 @@ TOLERANCE = {DType.F64: 1e-10, DType.F32: 1e-4, DType.F16: 1e-2, DType.BF16: 4e-
 
 @click.command("run")
 @common.program_options
+@common.cache_option
 @click.option("--input", "inputs", multiple=True, metavar="NAME=FILE", help="An array (.npy) or, for rank 0, a number.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME=FILE", help="Where to write an output (.npy).")
 @click.option("--random", "random", is_flag=True, help="Fill inputs that are not given with random numbers.")
@@ -43,6 +44,7 @@ def command(
     seed: int,
     check: bool,
     threads: int | None,
+    cache: bool,
 ) -> None:
     """Run the operator in FILE on arrays from files."""
     from ..driver import compile
@@ -51,7 +53,7 @@ def command(
     sources = common.pairs(inputs, "--input")
     sinks = common.pairs(outputs, "--output")
     with common.progress(f"compiling {file.name}"):
-        kernel = compile(file, target, bind=values, threads=threads, entry=entry, machine=machine)
+        kernel = compile(file, target, bind=values, threads=threads, entry=entry, machine=machine, cache=cache)
     signature = kernel.signature
     _known(sources, signature.inputs, "input")
     _known(sinks, signature.outputs, "output")
