@@ -12,7 +12,7 @@ import re
 from ..ir import gir
 from ..ir.errors import InternalError, ScheduleError
 from ..ir.expr import Expr, Ref, as_int, variables, walk
-from ..ir.gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Reduce, Stmt, Store, Sync
+from ..ir.gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Prefetch, Reduce, Stmt, Store, Sync
 from ..ir.gir_printer import print_stmt
 from .c_counts import element_count
 from .c_expr import At, ExprPrinter, Scope, Tile
@@ -157,6 +157,8 @@ class KernelPrinter:
                 self.tiles.store(s, scope, w)
             case Move():
                 print_move(s, self.tiles, scope, w)
+            case Prefetch():
+                self.tiles.prefetch(s, scope, w)
             case Sync():
                 w.line("// the iterations that share memory run on one thread: nothing to wait for")
             case Loop():

@@ -142,6 +142,17 @@ FIXED: dict[str, Generated] = {
             "return count > (INT64_MAX >> 20) / size ? INT64_MAX >> 20 : (count * size + 63) / 64 * 64;",
         ),
     ),
+    "weft_prefetch": (
+        (),
+        "// A hint: bytes from p + offset on, maybe outside of the array, will be read soon.\n"
+        + function(
+            "void",
+            "weft_prefetch",
+            "const void *p, int64_t offset, int64_t bytes",
+            "const uintptr_t at = (uintptr_t)p + (uintptr_t)offset;\n"
+            "for (int64_t k = 0; k < bytes; k += 64)\n    __builtin_prefetch((const void *)(at + (uintptr_t)k), 0, 2);",
+        ),
+    ),
     "weft_allocate": (
         (),
         "// Room for count elements, aligned to a cache line; NULL where there is none.\n"

@@ -7,7 +7,7 @@ import math
 from ..ir.dtypes import DType
 from ..ir.errors import ScheduleError
 from ..ir.expr import Const, Coord, Ref, walk
-from ..ir.gir import Access, Load, Store
+from ..ir.gir import Access, Load, Prefetch, Store
 from .c_expr import At, Scope, Tile
 from .c_index import Poly, offset
 from .c_predicates import Lanes, PredicatePrinter
@@ -201,6 +201,13 @@ class MemoryPrinter(PredicatePrinter):
         plain = buffer.dtype.arithmetic is buffer.dtype and buffer.dtype is not DType.BOOL
         how = "_stream" if s.streaming and plain else "_store"
         self._guarded(admitted.uniform, f"{helpers.use(name + how)}({pointer}, {value.text});", w)
+
+    def prefetch(self, s: Prefetch, scope: Scope, w: Writer) -> None:
+        """Addresses are computed as integers: a hint may look past the end of its tensor."""
+        buffer, base, rest = self.address(s.source, False, scope, w, writes=False)
+        where = self.flat(rest, At(()), scope)
+        helper, size = self.printer.helpers.use("weft_prefetch"), buffer.dtype.bytes
+        w.line(f"{helper}({base}, {where.at(ATOM)} * {size}, {s.count * size});")
 
     def stored(self, value: Value, dtype: DType) -> Value:
         """A value in the arithmetic type of a buffer, such that narrowing it is the store's rounding."""

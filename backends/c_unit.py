@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..ir import gir
 from ..ir.dtypes import DType
 from ..ir.expr import Expr, as_int, variables
-from ..ir.gir import Alloc, Branch, Compute, Kernel, Level, Load, Loop, Move, Role, Stmt, Store
+from ..ir.gir import Alloc, Branch, Compute, Kernel, Level, Load, Loop, Move, Prefetch, Role, Stmt, Store
 from .c_helpers import Helpers
 from .c_names import Names
 from .c_types import STORAGE
@@ -93,6 +93,8 @@ def expressions(s: Stmt) -> list[Expr]:
             return [*a.index, v, *(x for x in (p,) if x is not None)]
         case Move(target=a, source=b, shape=shape, predicate=p, fill=f):
             return [*a.index, *b.index, *shape, *(x for x in (p, f) if x is not None)]
+        case Prefetch(source=a):
+            return list(a.index)
         case Loop(lo=lo, hi=hi):
             return [lo, hi]
         case Branch(condition=c):
@@ -130,7 +132,7 @@ def used_buffers(kernel: Kernel) -> tuple[set[str], set[str]]:
     writes: set[str] = set()
     for s in gir.walk(kernel.body):
         match s:
-            case Load(source=source):
+            case Load(source=source) | Prefetch(source=source):
                 reads.add(source.buffer)
             case Store(target=target):
                 writes.add(target.buffer)

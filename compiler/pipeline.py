@@ -11,6 +11,7 @@ from .passes.factor import Factor
 from .passes.guards import Guards
 from .passes.monotone import Monotone
 from .passes.normal import NORMAL
+from .passes.prefetch import Prefetching
 from .passes.streaming import Streaming
 from .passes.streaming_stores import StreamingStores
 
@@ -29,5 +30,6 @@ STORED_PASSES: tuple[Pass, ...] = (
 GIR_PASSES: tuple[Pass, ...] = (
     Guards(),  # first: predicates that fall away open loads for everything after
     Monotone(),  # to a fixpoint: what only ever saves bytes
-    StreamingStores(),  # last: only what is left of the stores matters
+    StreamingStores(),  # only what is left of the stores matters
+    Prefetching(),  # last: adds hints that the others need not know
 )

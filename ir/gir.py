@@ -19,6 +19,7 @@ Instructions.
   Reduce   tile  = `fn` folded over `axes` of one tile, which become size 1 (order unspecified).
   Store    buffer elements = expression, where `predicate` holds; `streaming` marks data not read again soon.
   Move     a bulk copy between two slices of the same shape (a loop of Load and Store that is not written out).
+  Prefetch a hint without effect: `count` elements from `source` on will be read soon. They may lie outside the buffer.
   Sync     all units of the scope wait for each other and see each other's writes.
 Load, Compute and Reduce either introduce a new tile (a name not seen before in scope: it is assigned just here) or,
 where the name was introduced by `Alloc` at level reg, assign the whole of that mutable tile.
@@ -155,6 +156,15 @@ class Move(Stmt):
     shape: tuple[Expr, ...]
     predicate: Expr | None = None
     fill: Expr | None = None
+    location: Location = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Prefetch(Stmt):
+    """`count` elements along the last dimension of the buffer, from `source` on, will be read soon."""
+
+    source: Access
+    count: int
     location: Location = field(default=NOWHERE, compare=False)
 
 

@@ -333,6 +333,8 @@ class _Machine:
                 self.store(
                     target, shape, self.load(source, shape, predicate, fill, frame, move=True), everywhere, frame
                 )
+            case gir.Prefetch():
+                pass
             case _:
                 raise _error(f"unknown statement {type(stmt).__name__}", stmt, "")
 

@@ -24,6 +24,7 @@ from .gir import (
     Loop,
     LoopKind,
     Move,
+    Prefetch,
     Program,
     Reduce,
     Role,
@@ -210,6 +211,8 @@ class _Parser:
                 return self.store()
             case "move":
                 return self.move()
+            case "prefetch":
+                return self.prefetch()
             case "sync":
                 self.tokens.next()
                 return Sync(self.one_of(_LEVELS, "a level"), token.location)
@@ -225,7 +228,7 @@ class _Parser:
             return self.loop(_LOOPS[token.text], token.location)
         self.tokens.error(
             f"expected a statement, found {token.shown}",
-            remedy="alloc, store, move, sync, loop, unroll, parallel, when, or `tile = ...`",
+            remedy="alloc, store, move, prefetch, sync, loop, unroll, parallel, when, or `tile = ...`",
         )
 
     def alloc(self) -> Stmt:
@@ -307,6 +310,13 @@ class _Parser:
         self.tokens.expect("=")
         source = self.access()
         return Move(target, source, shape, *self.guard(), start.location)
+
+    def prefetch(self) -> Stmt:
+        start = self.tokens.expect("prefetch")
+        shape = self.box()
+        if len(shape) != 1:
+            self.tokens.error("a prefetch has one extent", start, "`prefetch<64> x[i + 1, j]`")
+        return Prefetch(self.access(), shape[0], start.location)
 
     def loop(self, kind: LoopKind, location: Location) -> Stmt:
         token = self.name("a loop index")

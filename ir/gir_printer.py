@@ -18,6 +18,7 @@ from .gir import (
     Load,
     Loop,
     Move,
+    Prefetch,
     Program,
     Reduce,
     Stmt,
@@ -92,6 +93,8 @@ def _lines(stmt: Stmt, indent: str, mutable: Mutable, nested: bool = True) -> li
         case Move(target, source, shape, predicate, fill):
             text = f"move<{', '.join(print_expr(e, COMPARISON + 1) for e in shape)}> "
             return [f"{indent}{text}{print_access(target)} = {print_access(source)}{_guard(predicate, fill)}"]
+        case Prefetch(source, count):
+            return [f"{indent}prefetch<{count}> {print_access(source)}"]
         case Sync(scope):
             return [f"{indent}sync {scope}"]
         case Loop(var, lo, hi, step, kind, body):

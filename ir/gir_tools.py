@@ -16,6 +16,7 @@ from .gir import (
     Load,
     Loop,
     Move,
+    Prefetch,
     Program,
     Reduce,
     Stmt,
@@ -54,6 +55,8 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
                 predicate=maybe(stmt.predicate),
                 fill=maybe(stmt.fill),
             )
+        case Prefetch():
+            return replace(stmt, source=access(stmt.source))
         case Loop():
             return replace(stmt, lo=rule(stmt.lo), hi=rule(stmt.hi))
         case Branch():
@@ -120,7 +123,7 @@ def introduced(stmt: Stmt) -> str | None:
 
 
 def buffer_read(stmt: Stmt) -> str | None:
-    return stmt.source.buffer if isinstance(stmt, Load | Move) else None
+    return stmt.source.buffer if isinstance(stmt, Load | Move | Prefetch) else None
 
 
 def buffer_written(stmt: Stmt) -> str | None:

@@ -42,6 +42,7 @@ from .gir import (
     Load,
     Loop,
     Move,
+    Prefetch,
     Program,
     Reduce,
     Role,
@@ -175,6 +176,8 @@ class _Checker:
                 self.typed(value, dtype, scope, _where(stmt), shape, "the stored value")
             case Move(target, source, box, predicate, fill):
                 self.move(stmt, target, source, box, predicate, fill, scope)
+            case Prefetch(source, count):
+                self.prefetch(stmt, source, count, scope)
             case Sync(level):
                 self.sync(level, stmt, scope)
             case Loop(var, lo, hi, step, _, inner):
@@ -250,6 +253,16 @@ class _Checker:
             raise VerifyError("[7] a fill without a predicate", stmt.location, "leave one out, or give both")
         if fill is not None:
             self.typed(fill, stored, scope, stmt.location, None, "a fill", len(box))
+
+    def prefetch(self, stmt: Prefetch, source: Access, count: int, scope: _Scope) -> None:
+        buffer = scope.buffers.get(source.buffer)
+        if buffer is None:
+            raise VerifyError(f"[2] there is no buffer '{source.buffer}' here", stmt.location)
+        if len(source.index) != len(buffer.shape):
+            raise VerifyError(f"[5] '{source.buffer}' has {len(buffer.shape)} dimensions", stmt.location)
+        for index in source.index:
+            self.typed(index, DType.I64, scope, stmt.location, (), "an index")
+        _static((count,), stmt.location)
 
     def sync(self, level: Level, stmt: Stmt, scope: _Scope) -> None:
         if level is Level.REG:

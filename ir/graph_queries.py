@@ -10,7 +10,22 @@ from math import prod
 from .errors import UserError
 from .expr import Expr, Ref, Var, as_int, const, rewrite, substitute
 from .folding import fold
-from .gir import Access, Alloc, Compute, Kernel, Level, Load, Loop, Move, Program, Reduce, Stmt, Store, bodies
+from .gir import (
+    Access,
+    Alloc,
+    Compute,
+    Kernel,
+    Level,
+    Load,
+    Loop,
+    Move,
+    Prefetch,
+    Program,
+    Reduce,
+    Stmt,
+    Store,
+    bodies,
+)
 from .gir_printer import print_program
 from .gir_tools import map_expressions, with_bodies
 from .graph import InstructionGraph, TileType, note_type, subtree_ends, to_program, writes
@@ -149,6 +164,8 @@ def _renamed(body: tuple[Stmt, ...], outer: Mapping[str, str], count: list[int])
                 stmt = replace(stmt, target=access(stmt.target))
             case Move():
                 stmt = replace(stmt, target=access(stmt.target), source=access(stmt.source))
+            case Prefetch():
+                stmt = replace(stmt, source=access(stmt.source))
             case Loop():
                 name = f"n{count[0]}"
                 count[0] += 1

@@ -113,7 +113,7 @@ def _load_raw(reach: Reach, spot: Spot, mask: Value | None) -> Value:
     stride = reach.lane_stride
     scalar = width == 1 or (stride is not None and stride.constant == 0)
     if scalar and (mask is None or mask.lanes == 1):
-        pointer = _one(reach, spot)
+        pointer = one(reach, spot)
         if mask is not None:
             pointer = code.op(f"select {mask.typed}, {pointer.typed}, {reach.ctx.dummy_slot().typed}", Elem.PTR)
         return code.op(f"load {elem.value}, {pointer.typed}, {align}", elem)
@@ -127,7 +127,7 @@ def _load_raw(reach: Reach, spot: Spot, mask: Value | None) -> Value:
     return _masked(reach, "gather", reach.pointers(spot), f"v{width}p0", mask, width)
 
 
-def _one(reach: Reach, spot: Spot) -> Value:
+def one(reach: Reach, spot: Spot) -> Value:
     """Address of a single element, or of the first of contiguous ones."""
     if reach.lane_stride is not None:
         return reach.pointer(spot)
@@ -156,7 +156,7 @@ def store(reach: Reach, spot: Spot, value: Value, mask: Value | None) -> None:
     if mask is None:
         store_raw(reach, spot, value, streaming=False)
     elif width == 1:
-        pointer = code.op(f"select {mask.typed}, {_one(reach, spot).typed}, {reach.ctx.dummy_slot().typed}", Elem.PTR)
+        pointer = code.op(f"select {mask.typed}, {one(reach, spot).typed}, {reach.ctx.dummy_slot().typed}", Elem.PTR)
         code.do(f"store {value.typed}, {pointer.typed}, align {reach.storage.bits // 8}{reach.buffer.scope}")
     elif reach.lane_stride is not None and reach.lane_stride.constant == 1:
         _masked_store(reach, "store", value, reach.pointer(spot), "p0", code.splat(mask, width))
@@ -174,7 +174,7 @@ def store_raw(reach: Reach, spot: Spot, value: Value, streaming: bool) -> None:
         return
     align = f"align {bytes_ * spot.width if streaming else bytes_}{reach.buffer.scope}"
     hint = ", !nontemporal !0" if streaming else ""
-    code.do(f"store {value.typed}, {_one(reach, spot).typed}, {align}{hint}")
+    code.do(f"store {value.typed}, {one(reach, spot).typed}, {align}{hint}")
 
 
 def _masked_store(reach: Reach, what: str, value: Value, pointer: Value, place: str, mask: Value) -> None:

@@ -72,7 +72,7 @@ def _kernel(
 
 def _buffers(stmt: gir.Stmt) -> tuple[str, ...]:
     match stmt:
-        case gir.Load(source=source):
+        case gir.Load(source=source) | gir.Prefetch(source=source):
             return (source.buffer,)
         case gir.Store(target=target):
             return (target.buffer,)

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from ...ir.errors import InternalError, ScheduleError
 from ...ir.expr import Expr, Fn, as_int
-from ...ir.gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Reduce, Stmt, Store, Sync
+from ...ir.gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Prefetch, Reduce, Stmt, Store, Sync
 from . import arith, transfers
 from .context import Buffer, Context
 from .expressions import evaluate, scalar_i64
@@ -146,6 +146,11 @@ def _tree(ctx: Context, fn: Fn, values: list[Value]) -> Value:
         values = [arith.apply(code, features, fn, [a, b]) for a, b in zip(values[::2], values[1::2], strict=False)]
         values += odd
     return values[0]
+
+
+@statement.register
+def _(stmt: Prefetch, ctx: Context) -> None:
+    transfers.prefetch(ctx, stmt)
 
 
 @statement.register

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...ir.expr import Expr
-from ...ir.gir import Load, Store
+from ...ir.gir import Load, Prefetch, Store
 from . import access
 from .access import Reach
 from .context import Context
@@ -11,9 +11,10 @@ from .expressions import Memo, evaluate
 from .linear import dependencies
 from .llvm_text import Elem, Value, arithmetic_elem
 from .storage import from_storage, to_storage
-from .tiles import LazyTile, Spot, rows, spots
+from .tiles import SCALAR, LazyTile, Spot, rows, spots
 from .transpose import block_start, is_transposed, load_block, store_block
 
+_LINE_BYTES = 64
 _STREAM_BITS = 128  # narrower vectors have no non-temporal store
 
 
@@ -36,6 +37,16 @@ def load(ctx: Context, stmt: Load) -> LazyTile:
             return access.load(reach, spot, stmt.predicate, stmt.fill)
 
     return LazyTile(stmt.shape, arithmetic_elem(reach.buffer.dtype), compute, reads, ctx.options.lanes)
+
+
+def prefetch(ctx: Context, stmt: Prefetch) -> None:
+    """One instruction a line, into the second-level cache: what comes next must not push out what is in use."""
+    reach = Reach(ctx, stmt.source, ())
+    first = access.one(reach, SCALAR)
+    ctx.code.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    for start in range(0, stmt.count * reach.storage.bits // 8, _LINE_BYTES):
+        at = ctx.code.op(f"getelementptr i8, {first.typed}, i64 {start}", Elem.PTR) if start else first
+        ctx.code.do(f"call void @llvm.prefetch.p0({at.typed}, i32 0, i32 2, i32 1){reach.buffer.scope}")
 
 
 def store(ctx: Context, stmt: Store) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...ir.expr import refs
-from ...ir.gir import Alloc, Branch, Kernel, Loop, Program, Role, Stmt, Store, Sync, bodies
+from ...ir.gir import Alloc, Branch, Kernel, Loop, Prefetch, Program, Role, Stmt, Store, Sync, bodies
 from ...ir.gir import walk as walk_stmts
 from ...ir.gir_tools import (
     Body,
@@ -107,6 +107,8 @@ def _keep(stmt: Stmt, kernel: str, live: Live) -> Body | None:
             return None
         case Alloc():
             return None if stmt.name in live[kernel] else ()
+        case Prefetch(source=source):
+            return None if source.buffer in live[kernel] | live[""] else ()
         case Loop():
             return None if _working(stmt.body) else ()
         case Branch():

@@ -35,6 +35,7 @@ from ...ir.gir import (
     Load,
     Loop,
     Move,
+    Prefetch,
     Program,
     Role,
     Stmt,
@@ -109,7 +110,7 @@ class PromoteLevel:
                     case Store() if uses:
                         if not free or s.target != whole or s.shape != shape or s.predicate is not None:
                             return False
-                    case Move() if uses:
+                    case Move() | Prefetch() if uses:
                         return False
                 below = free and not (isinstance(s, Loop) and s.kind.is_parallel)
                 if not all(fits(b, below) for b in bodies(s)):
@@ -225,6 +226,8 @@ def _replaced(stmt: Stmt, home: Loop, tensor: Tensor, dim: int, shape: tuple[Exp
                     return (replace(s, source=moved(s.source)),)
                 case Store() if _uses(s, tensor.name):
                     return (replace(s, target=moved(s.target), streaming=False),)
+                case Prefetch() if _uses(s, tensor.name):
+                    return ()
                 case Move() if _uses(s, tensor.name):
                     return (replace(s, source=moved(s.source), target=moved(s.target)),)
             return None

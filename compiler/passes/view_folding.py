@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...ir.expr import Coord
-from ...ir.gir import Access, Load, Move, Program, Role, Stmt, Tensor
+from ...ir.gir import Access, Load, Move, Prefetch, Program, Role, Stmt, Tensor
 from ...ir.gir import walk as walk_stmts
 from ...ir.gir_tools import Body, buffer_read, buffer_written, map_kernels, map_statements
 
@@ -32,7 +32,7 @@ class ViewFolding:
             return program
 
         def rule(stmt: Stmt) -> Body | None:
-            if isinstance(stmt, Load | Move) and stmt.source.buffer in copies:
+            if isinstance(stmt, Load | Move | Prefetch) and stmt.source.buffer in copies:
                 return (replace(stmt, source=Access(copies[stmt.source.buffer], stmt.source.index)),)
             return None
 

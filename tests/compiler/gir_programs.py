@@ -19,6 +19,7 @@ from weft.ir.gir import (
     Loop,
     LoopKind,
     Move,
+    Prefetch,
     Program,
     Reduce,
     Role,
@@ -136,6 +137,8 @@ class _Maker:
         mark = len(self.tiles)
         for _ in range(rng.randrange(1, 4)):
             out.append(self.load(buffers))
+        if rng.random() < 0.2:
+            out.append(Prefetch(Access(rng.choice(buffers), (add(ROW, const(1)), COLUMN)), 4))
         if rng.random() < 0.4:
             first = out[0]
             assert isinstance(first, Load)

@@ -16,6 +16,7 @@ from weft.ir.gir import (
     Loop,
     LoopKind,
     Move,
+    Prefetch,
     Program,
     Reduce,
     Role,
@@ -101,7 +102,8 @@ class Maker:
         return tuple(out)
 
     def stmt(self, depth: int, numbers, tiles, mutable, buffers) -> Stmt:  # type: ignore[no-untyped-def]
-        kinds = ["alloc", "load", "compute", "reduce", "store", "move", "sync"] + ["loop", "branch"] * (depth > 0)
+        kinds = ["alloc", "load", "compute", "reduce", "store", "move", "prefetch", "sync"]
+        kinds += ["loop", "branch"] * (depth > 0)
         kind = self.pick(kinds)
         box = self.box()
 
@@ -167,6 +169,10 @@ class Maker:
                 dtype = buffers[target][0].arithmetic
                 fill = self.expr(dtype, where, numbers, scalars, 2) if guarded and self.flip() else None
                 return Move(index(target), index(source), extents, predicate, fill)
+        if kind == "prefetch":
+            source = self.pick(list(buffers))
+            index = tuple(self.expr(DType.I64, (), numbers, {}, 2) for _ in buffers[source][1])
+            return Prefetch(Access(source, index), self.draw(st.integers(1, 64)))
         if kind == "sync":
             return Sync(self.pick((Level.SRAM, Level.DRAM)))
         if kind == "loop":

@@ -1,0 +1,159 @@
+"""Prefetches: while one iteration computes, the next one's data comes.
+
+    loop i {                               loop i {
+      loop j { ... x[i, j] ... }             loop j { ... x[i, j] ... }
+      loop j { ... x[i, j] ... }     -->     loop j { prefetch x[i + 1, j]   ... x[i, j] ... }
+      loop j { y[i, j] = ... }               loop j { y[i, j] = ... }
+    }                                      }
+
+Loops that follow one another in a body do not overlap: while a later one works on what is in the caches, memory rests,
+and what the next iteration reads first is not asked for by anything that the processor could see coming. So where the
+first loop of a body that touches a tensor reads a contiguous run of it that moves with the loop around, a later loop
+over the same range asks for the run of the next iteration. Of the later loops the one with most arithmetic for each
+element is taken, and none that streams its results past the caches if there is another one. Runs that are short
+(the processor sees past their end by itself) or would fill more than a share of the second cache are left alone.
+
+(Prefetching for loop nests: Mowry, Lam and Gupta, ASPLOS 1992.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ...ir.expr import Call, Coord, Expr, Fn, Ref, Var, as_int, const, rewrite, substitute, variables, walk
+from ...ir.gir import Access, Branch, Compute, Load, Loop, LoopKind, Prefetch, Program, Stmt, Store, bodies
+from ...ir.gir import walk as walk_stmts
+from ...ir.gir_tools import Body, buffer_read, buffer_written, map_kernels, with_bodies
+from ..index_math import Env, linear, program_env
+
+_MOVING = (LoopKind.SERIAL, LoopKind.UNIT, LoopKind.GROUP)
+
+
+@dataclass(frozen=True)
+class Prefetching:
+    """`cache_bytes`: of the second-level cache; `least_bytes`: of a run that is worth it."""
+
+    cache_bytes: int = 1 << 20
+    least_bytes: int = 2048
+
+    name: ClassVar[str] = "prefetching"
+    form: ClassVar[str] = "gir"
+
+    def run(self, program: Program) -> Program:
+        env = program_env(program)
+        sizes = {t.name: t.dtype.bytes for t in program.tensors}
+        return map_kernels(program, lambda k: self.body(k.body, env, sizes))
+
+    def body(self, body: Body, env: Env, sizes: dict[str, int]) -> Body:
+        out = []
+        for stmt in body:
+            inner = bodies(stmt)
+            if inner:
+                below = env.inside(stmt) if isinstance(stmt, Loop) else env
+                stmt = with_bodies(stmt, tuple(self.body(b, below, sizes) for b in inner))
+            if isinstance(stmt, Loop) and stmt.kind in _MOVING:
+                stmt = replace(stmt, body=self.overlapped(stmt, env, sizes))
+            out.append(stmt)
+        return tuple(out)
+
+    def overlapped(self, outer: Loop, env: Env, sizes: dict[str, int]) -> Body:
+        """The body of `outer` with prefetches for its next iteration."""
+        body = outer.body
+        loops = [s for s in body if isinstance(s, Loop)]
+        wanted: dict[int, list[Prefetch]] = {}
+        room = self.cache_bytes // 4
+        for place, load in _first_reads(body, sizes):
+            run = _run(load, loops[place], outer, env)
+            size = sizes[load.source.buffer]
+            if run is None or not self.least_bytes <= run * size <= room:
+                continue
+            host = _host(loops, place, load)
+            if host is None:
+                continue
+            room -= run * size
+            hint = _ahead(load, loops[place], loops[host], outer)
+            if hint not in wanted.setdefault(host, []):
+                wanted[host].append(hint)
+        if not any(wanted.values()):
+            return body
+        changed = {id(loops[h]): replace(loops[h], body=(*hints, *loops[h].body)) for h, hints in wanted.items()}
+        return tuple(changed.get(id(s), s) for s in body)
+
+
+def _first_reads(body: Body, tensors: dict[str, int]) -> Iterator[tuple[int, Load]]:
+    """Loads of tensors that nothing before them in the body touches, in loops without loops inside, by loop number."""
+    touched: set[str] = set()
+    number = 0
+    for stmt in body:
+        if isinstance(stmt, Loop):
+            if not any(bodies(s) for s in stmt.body):
+                for s in stmt.body:
+                    if isinstance(s, Load) and s.source.buffer in tensors and s.source.buffer not in touched:
+                        yield number, s
+            number += 1
+        for s in walk_stmts((stmt,)):
+            touched |= {n for n in (buffer_read(s), buffer_written(s)) if n is not None}
+
+
+def _run(load: Load, inner: Loop, outer: Loop, env: Env) -> int | None:
+    """Elements that the whole inner loop reads, if they are contiguous and each iteration of `outer` has its own."""
+    index = load.source.index
+    lo, hi = as_int(inner.lo), as_int(inner.hi)
+    if not index or lo is None or hi is None or inner.step < 1 or inner.kind is LoopKind.UNROLL:
+        return None
+    if len(load.shape) > 1 or any(isinstance(n, Ref) for i in index for n in walk(i)):
+        return None
+    before, last = index[:-1], env.inside(outer).inside(inner).linear(index[-1])
+    width = load.shape[0] if load.shape else 1
+    used = {n for i in before for n in variables(i)}
+    if inner.var in used or any(isinstance(n, Coord) for i in before for n in walk(i)):
+        return None
+    if last.coefficient(Var(inner.var)) != 1 or (load.shape and last.coefficient(Coord(0)) != 1) or width != inner.step:
+        return None
+    moves = outer.var in used or abs(last.coefficient(Var(outer.var))) * outer.step >= hi - lo
+    return hi - lo if moves else None
+
+
+def _host(loops: list[Loop], first: int, load: Load) -> int | None:
+    """The later loop that gets the prefetch, or None."""
+    model = loops[first]
+    fitting = [
+        k
+        for k, loop in enumerate(loops)
+        if k > first
+        and (loop.lo, loop.hi, loop.step) == (model.lo, model.hi, model.step)
+        and loop.kind is model.kind
+        and not any(isinstance(s, Loop | Branch) for s in loop.body)
+    ]
+    return max(fitting, key=lambda k: (not _streams(loops[k]), _arithmetic(loops[k]), -k)) if fitting else None
+
+
+def _streams(loop: Loop) -> bool:
+    return any(isinstance(s, Store) and s.streaming for s in loop.body)
+
+
+def _arithmetic(loop: Loop) -> int:
+    """Calls in the loop's expressions, functions counting for more: what there is to hide behind."""
+    calls = (n for s in loop.body if isinstance(s, Compute | Store) for n in walk(_value(s)) if isinstance(n, Call))
+    return sum(1 if n.fn in _CHEAP else 8 for n in calls)
+
+
+_CHEAP = frozenset({Fn.ADD, Fn.SUB, Fn.MUL, Fn.FMA, Fn.MAX, Fn.MIN, Fn.NEG, Fn.ABS, Fn.SELECT})
+
+
+def _value(stmt: Stmt) -> Expr:
+    assert isinstance(stmt, Compute | Store)
+    return stmt.expr if isinstance(stmt, Compute) else stmt.value
+
+
+def _ahead(load: Load, model: Loop, host: Loop, outer: Loop) -> Prefetch:
+    """What `load` reads in the iteration of `host` of the same number, one iteration of `outer` later."""
+    later: dict[str, Expr] = {outer.var: Call(Fn.ADD, (Var(outer.var), const(outer.step))), model.var: Var(host.var)}
+    index = tuple(linear(substitute(_at_zero(i), later)).to_expr() for i in load.source.index)
+    return Prefetch(Access(load.source.buffer, index), load.shape[0] if load.shape else 1)
+
+
+def _at_zero(expr: Expr) -> Expr:
+    return rewrite(expr, lambda n: const(0) if isinstance(n, Coord) else None)
