@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TypeVar
+
+from ..ir.op import Op
 
 Node = TypeVar("Node")
 Fact = TypeVar("Fact")
@@ -23,3 +25,9 @@ def remembered(fact: Callable[[Node], Fact]) -> Callable[[Node], Fact]:
         return found
 
     return known
+
+
+@remembered
+def positions(op: Op) -> Mapping[str, int]:
+    """The place of every definition among the definitions, by name."""
+    return {d.name: number for number, d in enumerate(op.definitions)}

@@ -11,7 +11,7 @@ Integer division and modulo by zero give 0 (so that a lane that is masked away c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from .dtypes import DType
@@ -109,7 +109,11 @@ class Const(Expr):
     dtype: DType | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Const) and self.key == other.key
+        if self is other:
+            return True
+        if not isinstance(other, Const) or self.dtype is not other.dtype or type(self.value) is not type(other.value):
+            return False
+        return self.value == other.value if isinstance(self.value, int) else repr(self.value) == repr(other.value)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -175,7 +179,8 @@ class Read(Expr):
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
         n = len(self.index)
-        return replace(self, index=children[:n], fill=children[n] if self.fill is not None else None)
+        fill = children[n] if self.fill is not None else None
+        return Read(self.tensor, children[:n], self.boundary, fill, self.location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,7 @@ class Call(Expr):
         return self.args
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
-        return replace(self, args=children)
+        return Call(self.fn, children, self.location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,7 @@ class Cast(Expr):
         return (self.arg,)
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
-        return replace(self, arg=children[0])
+        return Cast(self.dtype, children[0], self.location)
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
@@ -217,16 +222,20 @@ def walk(expr: Expr) -> Iterator[Expr]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(reversed(node.children))
+        children = node.children
+        if children:
+            stack.extend(reversed(children))
 
 
 def rewrite(expr: Expr, rule: Callable[[Expr], Expr | None]) -> Expr:
     """Bottom-up: `rule` sees each node with its children already rewritten and returns a replacement or None."""
     children = expr.children
     if children:
-        new = tuple(rewrite(c, rule) for c in children)
-        if any(a is not b for a, b in zip(new, children, strict=True)):
-            expr = expr.with_children(new)
+        new = tuple([rewrite(c, rule) for c in children])
+        for a, b in zip(new, children, strict=True):
+            if a is not b:
+                expr = expr.with_children(new)
+                break
     out = rule(expr)
     return expr if out is None else out
 

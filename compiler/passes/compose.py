@@ -33,6 +33,7 @@ from ...ir.expr import (
 )
 from ...ir.op import Axis, Definition, Op, Pointwise, Tensor
 from ...ir.typing import TypeEnv, natural
+from ..remembered import remembered
 
 
 def same_integer(a: Expr, b: Expr) -> bool:
@@ -50,7 +51,7 @@ def compose(read: Read, d: Definition, op: Op, axes: tuple[Axis, ...]) -> Expr:
     """
     assert isinstance(d.body, Pointwise)
     tensors = op.tensors
-    body = rounded(d.body.expr, d.targets[0].dtype, tensors)
+    body = _rounded_body(d, op)
     values = {a.name: e for a, e in zip(d.axes, read.index, strict=True)}
     match read.boundary:
         case Boundary.NONE:
@@ -81,9 +82,28 @@ def compose(read: Read, d: Definition, op: Op, axes: tuple[Axis, ...]) -> Expr:
             return substitute(safe, mapped)
 
 
-def rounded(body: Expr, dtype: DType, tensors: Mapping[str, Tensor]) -> Expr:
+@remembered
+def _types(op: Op) -> Mapping[str, DType]:
+    return {name: t.dtype for name, t in op.tensors.items()}
+
+
+@remembered
+def _rounded_bodies(op: Op) -> dict[str, tuple[Definition, Expr]]:
+    """What `_rounded_body` has found so far."""
+    return {}
+
+
+def _rounded_body(d: Definition, op: Op) -> Expr:
+    known = _rounded_bodies(op)
+    found = known.get(d.name)
+    if found is None or found[0] is not d:
+        assert isinstance(d.body, Pointwise)
+        known[d.name] = found = (d, rounded(d.body.expr, d.targets[0].dtype, _types(op)))
+    return found[1]
+
+
+def rounded(body: Expr, dtype: DType, types: Mapping[str, DType]) -> Expr:
     """`body` as it comes back from a tensor of `dtype`: a cast where storing would change the value or its type."""
-    types = {name: t.dtype for name, t in tensors.items()}
     if natural(body, TypeEnv(types)) is dtype:
         return body
     if isinstance(body, Cast) and body.dtype is dtype:

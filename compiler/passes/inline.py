@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from ...ir.affine import affine
 from ...ir.errors import ScheduleError
-from ...ir.expr import Call, Expr, Fn, Read, rewrite, variables, walk
+from ...ir.expr import Call, Expr, Fn, Read, reads, rewrite, variables, walk
 from ...ir.op import Compact, Definition, Op, Pointwise, Reduction, Sort
 from .compose import compose, size
 from .dce import surviving
@@ -60,18 +60,19 @@ class Inline:
 
     def run(self, op: Op) -> Op:
         # Last to first: a chain of single readers collapses into its end in one sweep.
+        work = _Inliner(op)
         for name in [d.name for d in reversed(op.definitions)]:
-            d = op.definition_of(name)
-            if d is not None and self.wanted(d, op):
-                op = inline_definition(op, name)
-        return op
+            d = work.definitions[name]
+            if self.wanted(d, work.readers_of(name), op):
+                work.inline(d)
+        return work.result()
 
-    def wanted(self, d: Definition, op: Op) -> bool:
+    def wanted(self, d: Definition, readers: list[Definition], op: Op) -> bool:
         """Whether inlining `d` everywhere costs nothing worth a buffer."""
         if not inlinable(d) or any(t.name == d.name for t in op.outputs):
             return False
         assert isinstance(d.body, Pointwise)
-        sites = [(reader, r) for reader in op.definitions for r in _distinct(reader, d.name)]
+        sites = [(reader, r) for reader in readers for r in _distinct(reader, d.name)]
         work = cost(d.body.expr)
         if work == 0:
             return True
@@ -79,6 +80,47 @@ class Inline:
             return False
         work = varying_cost(d)
         return work <= (self.max_single if len(sites) == 1 else self.max_cost)
+
+
+class _Inliner:
+    """Definitions being inlined one after the other: `definitions` as they are by now, and who reads which tensor."""
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        self.definitions = {d.name: d for d in op.definitions}
+        self.readers: dict[str, dict[str, None]] = {}
+        for d in op.definitions:
+            self.note(d)
+
+    def note(self, d: Definition) -> None:
+        for r in d.reads:
+            self.readers.setdefault(r.tensor, {})[d.name] = None
+
+    def readers_of(self, tensor: str) -> list[Definition]:
+        return [self.definitions[n] for n in self.readers.get(tensor, ())]
+
+    def inline(self, d: Definition, chosen: frozenset[str] | None = None) -> None:
+        for reader in self.readers_of(d.name):
+            if reader is d or (chosen is not None and not chosen & set(reader.target_names)):
+                continue
+            new = _inline_into(reader, d, self.op)
+            if new is reader:
+                continue
+            for r in reader.reads:
+                self.readers[r.tensor].pop(reader.name, None)
+            self.definitions[reader.name] = new
+            self.note(new)
+        if not self.readers.get(d.name) and not any(t.name == d.name for t in self.op.outputs):
+            del self.definitions[d.name]
+            for r in d.reads:
+                self.readers[r.tensor].pop(d.name, None)
+
+    def result(self) -> Op:
+        out = replace(self.op, definitions=tuple(self.definitions.values()))
+        if len(out.definitions) == len(self.op.definitions):
+            return out
+        live = {t for d in out.definitions for t in d.target_names}
+        return replace(out, streams=surviving(out.streams, live))
 
 
 def inlinable(d: Definition) -> bool:
@@ -99,24 +141,16 @@ def inline_definition(op: Op, name: str, readers: frozenset[str] | None = None) 
             op.location if d is None else d.location,
             "keep it as a tensor",
         )
-    new = []
-    for reader in op.definitions:
-        if reader is not d and (readers is None or readers & set(reader.target_names)):
-            reader = _inline_into(reader, d, op)
-        new.append(reader)
-    still_read = any(r.tensor == name for x in new for r in x.reads)
-    out = replace(op, definitions=tuple(new))
-    if still_read or any(t.name == name for t in op.outputs):
-        return out
-    left = tuple(x for x in new if x.name != name)
-    live = {t for x in left for t in x.target_names}
-    return replace(out, definitions=left, streams=surviving(op.streams, live))
+    work = _Inliner(op)
+    work.inline(d, readers)
+    return work.result()
 
 
 def _inline_into(reader: Definition, d: Definition, op: Op) -> Definition:
+    assert isinstance(d.body, Pointwise)
     axes = axes_of(reader)
-    free = cost(d.body.expr) == 0 if isinstance(d.body, Pointwise) else False
-    values = {r for top in _value_expressions(reader) for r in _value_reads(top)}
+    free = cost(d.body.expr) == 0
+    values = {r for top in _value_expressions(reader) for r in _value_reads(top) if r.tensor == d.name}
 
     def rule(e: Expr) -> Expr | None:
         if not isinstance(e, Read) or e.tensor != d.name or not (free or e in allowed):
@@ -125,20 +159,24 @@ def _inline_into(reader: Definition, d: Definition, op: Op) -> Definition:
 
     # A read that stands both as a value and inside an index is left alone: rewriting goes by structure.
     inside = {
-        r
-        for top in reader.expressions
-        for node in walk(top)
-        if isinstance(node, Read)
-        for i in node.index
-        for r in walk(i)
-        if isinstance(r, Read)
+        r for outer in reader.reads for i in outer.index for r in walk(i) if isinstance(r, Read) and r.tensor == d.name
     }
-    bounds = {r for e in _bound_expressions(reader) for r in walk(e) if isinstance(r, Read)}
+    bounds = {r for e in _bound_expressions(reader) for r in walk(e) if isinstance(r, Read) and r.tensor == d.name}
     allowed = values - inside - bounds
-    new = tuple(rewrite(e, rule) for e in reader.expressions)
+    new: list[Expr] = []
+    for e in reader.expressions:
+        here = [r for r in reads(e) if r.tensor == d.name]
+        if not here:
+            new.append(e)
+            continue
+        # the least that comes out of it, where no such read stands inside of another
+        least = size(e) + sum(size(d.body.expr) - size(r) for r in here if free or r in allowed)
+        if not inside and all(r.fill is None for r in here) and least > MAX_SIZE:
+            return reader
+        new.append(rewrite(e, rule))
     if any(size(e) > MAX_SIZE or _depth(e) > MAX_DEPTH for e in new):
         return reader
-    return reader.with_expressions(new)
+    return reader.with_expressions(tuple(new))
 
 
 def _bound_expressions(d: Definition) -> tuple[Expr, ...]:

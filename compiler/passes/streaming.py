@@ -21,7 +21,7 @@ Reductions that refer to nothing join a stream that reads the same elements. Run
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from ...ir.dtypes import DType
@@ -29,6 +29,7 @@ from ...ir.expr import Call, Cast, Const, Expr, Fn, Read, Var, as_int, reads, re
 from ...ir.monoids import builtin
 from ...ir.op import Component, Definition, Op, Pointwise, Reduction, Stream, Tensor
 from ...ir.typing import TypeEnv, infer
+from ..remembered import positions
 from .action import ONE, transfer
 from .compose import compose, size
 from .elaborating import elaborated, elaborated_stream, state_types, tensor_types
@@ -45,16 +46,29 @@ from .summand import Summand
 class Streaming:
     """`independent`: let reductions that refer to nothing share a pass over what they read. `nested`: also stream
     reductions over several axes, by their first one, the others inside each step. `most`: components of one stream,
-    whose states are all alive at once."""
+    whose states are all alive at once. `reach`: reductions that are tried for one stream."""
 
     independent: bool = True
     nested: bool = False
     most: int = 16
+    reach: int = 64
     name: ClassVar[str] = "streaming"
     form: ClassVar[str] = "op"
 
     def run(self, op: Op) -> Op:
         return _Streams(op, self).run()
+
+
+@dataclass
+class _Seen:
+    """The definitions of `op` before number `upto`: which tensors depend on `members`, other than the members, and
+    which of these cannot be inlined all the way back to the members."""
+
+    op: Op
+    upto: int
+    members: tuple[str, ...]
+    dependent: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
 
 
 class _Streams:
@@ -63,26 +77,27 @@ class _Streams:
         self.options = options
         self.taken = used_names(op)
         self.grouped = {c.target for s in op.streams for c in s.components}
+        self.reductions = [d.name for d in op.definitions if self.streamable(d)]
+        self.seen = _Seen(op, 0, ())
 
     def run(self) -> Op:
         streams = list(self.op.streams)
-        for name in [d.name for d in self.op.definitions]:
+        for number, name in enumerate(self.reductions):
             d = self.op.definition_of(name)
             if d is None or name in self.grouped or not self.streamable(d):
                 continue
-            group = self.collect(d)
+            group = self.collect(d, self.reductions[number + 1 : number + 1 + self.options.reach])
             if len(group.components) > 1:
                 self.grouped |= {c.target for c in group.components}
                 streams.append(elaborated_stream(Stream(group.bound[0].name, tuple(group.components)), self.op))
         return replace(self.op, streams=tuple(streams))
 
-    def collect(self, d: Definition) -> Group:
+    def collect(self, d: Definition, others: list[str]) -> Group:
         assert isinstance(d.body, Reduction)
         group = Group(d.body.axes, d.body.guard, d.axes)
         group.members[d.name] = d
         group.components.append(Component(d.name))
-        names = [x.name for x in self.op.definitions]
-        for name in names[names.index(d.name) + 1 :]:
+        for name in others:
             candidate = self.op.definition_of(name)
             if len(group.components) >= self.options.most:
                 break
@@ -94,12 +109,15 @@ class _Streams:
 
     def admit(self, d: Definition, group: Group) -> None:
         """Adds `d` to the group, with what has to be rewritten for it, where the rules allow."""
+        seen = self.look_back(d, group)
+        if any(r.tensor in seen.kept for r in d.reads):
+            return  # it would have to wait for something that the group must finish first
         exposed = self.expose(d, group)
         refers = {r.tensor for r in exposed.reads} & set(group.members)
         if not refers and not self.options.independent:
             return
         named = align(exposed, group, bool(refers), self.taken)
-        if named is None or self.depends_otherwise(named, group):
+        if named is None or self.depends_otherwise(named, d, group):
             return
         if not refers:
             if 2 * len(group.components) >= self.options.most:
@@ -246,12 +264,12 @@ class _Streams:
     def expose(self, d: Definition, group: Group) -> Definition:
         """`d` with the pointwise definitions inlined that depend on the group."""
         whole = d
-        for _ in range(len(self.op.definitions)):
-            dependent = self.dependents(group)
+        dependent = self.look_back(d, group).dependent
+        while any(r.tensor in dependent for r in d.reads):
             axes = d.axes + (d.body.axes if isinstance(d.body, Reduction) else ())
 
             def rule(e: Expr) -> Expr | None:
-                if not isinstance(e, Read) or e.tensor not in dependent:  # noqa: B023
+                if not isinstance(e, Read) or e.tensor not in dependent:
                     return None
                 found = self.op.definition_of(e.tensor)
                 if found is None or not inlinable(found):
@@ -267,18 +285,28 @@ class _Streams:
             d = replace(d, body=replace(d.body, args=args))
         return d
 
-    def dependents(self, group: Group) -> set[str]:
-        """Tensors that depend on a member of the group, other than the members themselves."""
-        reached = set(group.members)
-        for d in self.op.definitions:
-            if any(r.tensor in reached for r in d.reads):
-                reached |= set(d.target_names)
-        return reached - set(group.members)
+    def look_back(self, d: Definition, group: Group) -> _Seen:
+        """What stands between the group and `d`, a definition of the op."""
+        place = positions(self.op)
+        seen = self.seen
+        if seen.op is not self.op or seen.members != tuple(group.members):
+            first = min(place[m] for m in group.members)
+            self.seen = seen = _Seen(self.op, first, tuple(group.members))
+        for x in self.op.definitions[seen.upto : place[d.name]]:
+            if x.name in group.members:
+                continue
+            tensors = {r.tensor for r in x.reads}
+            if not tensors.isdisjoint(seen.dependent) or not tensors.isdisjoint(group.members):
+                seen.dependent.update(x.target_names)
+                if not inlinable(x) or not tensors.isdisjoint(seen.kept):
+                    seen.kept.update(x.target_names)
+        seen.upto = max(seen.upto, place[d.name])
+        return seen
 
-    def depends_otherwise(self, d: Definition, group: Group) -> bool:
-        """Whether `d` depends on the group in another way than through references in its summand."""
+    def depends_otherwise(self, d: Definition, whole: Definition, group: Group) -> bool:
+        """Whether `d`, made of `whole`, depends on the group in another way than through references in its summand."""
         assert isinstance(d.body, Reduction)
-        dependent = self.dependents(group)
+        dependent = self.look_back(whole, group).dependent
         if any(r.tensor in dependent for r in d.reads):
             return True
         plain = [e for a in d.body.axes for e in (a.lo, a.hi)] + ([d.body.guard] if d.body.guard is not None else [])

@@ -10,7 +10,7 @@ from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, reads, variables, walk
 from ...ir.op import Compact, Definition, Op, Reduction, Sort
 from ...ir.recurrence import offsets, sweep_direction
 from ..axes import all_axes, reduction_axes
-from ..remembered import remembered
+from ..remembered import positions, remembered
 
 UNKNOWN_EXTENT = 1024  # stands for a symbolic extent when plans are compared
 
@@ -160,12 +160,6 @@ def dependencies(op: Op, definition: Definition) -> frozenset[str]:
 def aligned(op: Op, definition: Definition, axis: str, group: Container[str]) -> bool:
     """The definition reads the group's values only at this very value of the axis."""
     return not any(axis in elsewhere and name in group for name, elsewhere in _producers(op)[definition.name].items())
-
-
-@remembered
-def positions(op: Op) -> Mapping[str, int]:
-    """The place of every definition among the definitions, by name."""
-    return {d.name: number for number, d in enumerate(op.definitions)}
 
 
 def members(op: Op, names: Iterable[str]) -> list[Definition]:

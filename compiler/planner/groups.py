@@ -8,6 +8,7 @@ from math import prod
 
 from ...ir.op import Definition, Op
 from ..axes import reduction_axes
+from ..remembered import positions
 from .choices import Choices
 from .facts import (
     aligned,
@@ -17,7 +18,6 @@ from .facts import (
     is_contraction,
     is_special,
     members,
-    positions,
     sweep_axes,
 )
 
