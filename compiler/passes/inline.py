@@ -11,6 +11,7 @@ Rounding never changes: a target narrower than its expression leaves a cast behi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -51,10 +52,12 @@ def varying_cost(d: Definition) -> int:
 
 @dataclass(frozen=True)
 class Inline:
-    """`max_cost`: additions that may be repeated at a few readers; `max_single`: of a definition read once."""
+    """`max_cost`: additions that may be repeated at a few readers; `max_single`: of a definition read once; `few`: how
+    many readers, and how often one element in one of them. Chains would double what is repeated at every link."""
 
     max_cost: int = 4
     max_single: int = 400
+    few: int = 8
     name: ClassVar[str] = "inline"
     form: ClassVar[str] = "op"
 
@@ -76,6 +79,9 @@ class Inline:
         work = cost(d.body.expr)
         if work == 0:
             return True
+        copies = (n for reader in readers for n in Counter(r for r in reader.reads if r.tensor == d.name).values())
+        if len(readers) > self.few or any(n > self.few for n in copies):
+            return False
         if any(isinstance(reader.body, Sort) or repeats(r, reader) for reader, r in sites):
             return False
         work = varying_cost(d)
