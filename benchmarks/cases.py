@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from inputs import _extent, random_inputs
 
 Array = np.ndarray[Any, Any]
-BF16_TOLERANCE = 1e-2  # an answer rounded to 8 bits is off by 2e-3; some libraries round a step between as well
+BF16_TOLERANCE = 1e-2  # an answer rounded to 8 bits is off by 2e-3
+BF16_ATTENTION = 3e-2  # and libraries round the scores as well, some before the exponential
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Case:
     def write_bytes(self) -> int:
         return sum(_bytes(t, self.extents) for t in self.op.outputs)
 
+    @cached_property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(_extent(e, self.extents) for e in t.shape) for t in self.op.outputs]
+
     def expected(self, inputs: dict[str, Array]) -> list[Array]:
         wide = [inputs[t.name].astype(np.float64) if t.dtype.is_float else inputs[t.name] for t in self.op.inputs]
         more = {"every": self.every} if self.program in ("attention", "attention_causal") else {}
@@ -92,7 +97,7 @@ def _memory() -> list[Case]:
         extents = {"B": batch, "G": 8, "R": 4, "T": keys, "D": 128, "E": 128}
         flops = batch * 32 * keys * (4 * 128 + 5)
         name = f"decode_B{batch}_G8_R4_T{keys}_d128" + ("_bf16" if dtype == "bf16" else "")
-        tolerance = BF16_TOLERANCE if dtype == "bf16" else 2e-5
+        tolerance = BF16_ATTENTION if dtype == "bf16" else 2e-5
         return Case("memory", name, "attention_decode", extents, flops, dtype=dtype, tolerance=tolerance)
 
     big = {"M": 8192, "N": 4096}
@@ -178,7 +183,7 @@ def _attention() -> list[Case]:
             "attention_causal" if causal else "attention",
             {"H": heads, "S": size, "T": size, "D": d, "E": d},
             flops * (size + 1) // (2 * size) if causal else flops,
-            tolerance=BF16_TOLERANCE if dtype == "bf16" else 1e-4,
+            tolerance=BF16_ATTENTION if dtype == "bf16" else 1e-4,
             dtype=dtype,
             every=7 if size > 4096 else 1,
         )
