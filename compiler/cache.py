@@ -25,7 +25,7 @@ from ..ir.gir_printer import print_program
 from ..ir.op import Op
 from . import cache_key
 from .cache_store import Store, Unusable
-from .lower import LowerOptions
+from .lower_options import LowerOptions
 from .variants import Variant, Variants
 
 IN_MEMORY = 64  # variants that a process keeps beside those of its kernels

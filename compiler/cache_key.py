@@ -25,7 +25,7 @@ from ..ir.gir_printer import print_program
 from ..ir.op import Op
 from ..ir.op_printer import print_op
 from .cache_store import SCHEMA
-from .lower import LowerOptions
+from .lower_options import LowerOptions
 from .plain_data import to_plain
 from .reproducer import version
 

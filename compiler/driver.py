@@ -8,25 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import settings
+from ..backends.machine import Machine
 from ..backends.target import Target, get_target
 from ..ir import gir
-from ..ir.binding import bind_symbols
-from ..ir.binding import specialise as bind_op
 from ..ir.errors import InternalError, UserError, VerifyError
 from ..ir.gir_printer import print_program
-from ..ir.gir_verify import verify
 from ..ir.op import Op
 from ..ir.op_printer import print_op
 from . import extents, front
 from .cache import Shelf
 from .kernel import Kernel, Options, Specialise
-from .lower import LowerOptions, LowerResult, lower
+from .lower_options import LowerOptions
 from .plain_data import from_plain, to_plain
 from .reproducer import guarded
 from .signature import signature_of
+
+if TYPE_CHECKING:
+    from .lower import LowerResult
 
 
 def compile(
@@ -86,8 +87,17 @@ def make_kernel(program: Op | gir.Program, options: Options, cache: bool = True)
     return Kernel(op, target, options, schedule, now.variants, shelf=shelf)
 
 
+def lower(op: Op, machine: Machine, options: LowerOptions) -> LowerResult:
+    """See `compiler/lower.py`. It is imported here, when something has to be scheduled: a kernel from the cache was."""
+    from . import lower as scheduling
+
+    return scheduling.lower(op, machine, options)
+
+
 def lower_op(op: Op, bindings: Mapping[str, int], target: Target, options: LowerOptions) -> LowerResult:
     """Schedule `op` with some symbols bound. A bug on the way leaves a reproducer and raises InternalError."""
+    from ..ir.binding import bind_symbols
+    from ..ir.binding import specialise as bind_op
 
     def describe() -> str:
         bound = " ".join(f"--bind {k}={v}" for k, v in bindings.items())
@@ -104,6 +114,8 @@ def lower_op(op: Op, bindings: Mapping[str, int], target: Target, options: Lower
 
 def _verify(program: gir.Program, target: Target) -> None:
     """On request (WEFT_VERIFY): a program of ours that breaks a guarantee is our fault."""
+    from ..ir.gir_verify import verify
+
     try:
         verify(program, target.machine.sram_bytes)
     except VerifyError as error:

@@ -27,7 +27,8 @@ from .variants import Key, Variant, Variants
 if TYPE_CHECKING:
     from .cache import Shelf
     from .cost import CostReport
-    from .lower import LowerOptions, LowerResult
+    from .lower import LowerResult
+    from .lower_options import LowerOptions
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]

@@ -11,6 +11,7 @@ from ..ir.op import Op
 from .axes import unify_axes
 from .cost import CostReport, analyse
 from .instantiate import instantiate
+from .lower_options import LowerOptions as LowerOptions
 from .passes.base import run_passes
 from .pipeline import GIR_PASSES, OP_PASSES
 from .plan import Plan
@@ -19,14 +20,6 @@ from .search import FINALISTS, SLACK, SearchReport, assumed_symbols, search
 
 DEFINITIONS_COSTED = 960  # of all plans together, so that time grows with the op and not with its square
 FEWEST_NODES = 4
-
-
-@dataclass(frozen=True)
-class LowerOptions:
-    """`search`: compare plans by modelled time, else the default plan is taken. `nodes`: how many plans to cost."""
-
-    search: bool = True
-    nodes: int = 48
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..ir.errors import LoadError, UserError
 from .kernel import Options, Specialise
-from .lower import LowerOptions
+from .lower_options import LowerOptions
 from .plain_data import from_plain, to_plain
 
 SCHEMA = 1

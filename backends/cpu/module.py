@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from ...ir import gir
 from .context import Buffer, Context, Options, Team
+from .interface import ENTRY, SLOT_BYTES
 from .llvm_text import Code, Elem, Module, Value
-from .parallel import SLOT_BYTES, provide_scratch
+from .parallel import provide_scratch
 from .statements import buffer_strides, statement
-
-ENTRY = "weft_entry"
 
 
 def generate(program: gir.Program, options: Options, triple: str, attributes: str) -> str:

@@ -16,8 +16,6 @@ from .names import mentioned
 from .statements import buffer_bytes, count_up, statement
 from .tiles import SCALAR, LazyTile, Tile, spots
 
-SLOT_BYTES = 32  # an arena: pointer, size, address of the function that grows it (see runtime.py)
-
 
 def parallel_loop(ctx: Context, loop: Loop) -> None:
     """Outline a parallel nest and run it on the team. Perfectly nested ones share one range."""

@@ -7,8 +7,8 @@ import os
 import threading
 from functools import cache
 
+from .interface import SLOT_BYTES
 from .jit import Loaded, Processor, load_code, process_code
-from .parallel import SLOT_BYTES
 from .runtime_ir import POOL_BYTES, runtime_ir
 
 _MAX_HELPERS = 1023

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...ir import gir
 from ...ir.errors import TargetError
@@ -18,12 +19,12 @@ from .. import host
 from ..host import libc
 from ..machine import Machine, load_machine, machine_names
 from ..target import Emitted
-from .arith import Features
-from .context import Options
+from .interface import ENTRY
 from .jit import Loaded, Processor, initialize, load_code, object_code, optimized_ir, process_code, versions
-from .library_ir import c_name, header, hidden, library_ir
-from .module import ENTRY, generate
 from .runtime import offer_runtime_code, pool, runtime_code, slots
+
+if TYPE_CHECKING:
+    from .context import Options
 
 _ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 # What the descriptions stand for on x86; the host's own features are used where it is the host's description.
@@ -67,22 +68,34 @@ class CpuTarget:
         return Processor(triple, *_X86_FEATURES[self.description])
 
     @cached_property
-    def options(self) -> Options:
-        machine = self.machine
+    def instructions(self) -> tuple[bool, bool, bool]:
+        """Whether code may use multiply-adds, conversions of f16, and scaling by powers of two."""
         x86 = host.is_x86()
         has_fma = not x86 or self.description != "simd128" or (self.native and "fma" in host.cpu_flags())
         has_half = not x86 or self.description != "simd128" or (self.native and "f16c" in host.cpu_flags())
-        features = Features(has_fma=has_fma, has_half=has_half, has_scalef=x86 and self.description == "avx512")
-        return Options(machine.vector_bytes // 4, features, x86, machine.has_streaming_stores)
+        return has_fma, has_half, x86 and self.description == "avx512"
+
+    @cached_property
+    def options(self) -> Options:
+        from .arith import Features
+        from .context import Options
+
+        machine = self.machine
+        features = Features(*self.instructions)
+        return Options(machine.vector_bytes // 4, features, host.is_x86(), machine.has_streaming_stores)
 
     def ir(self, program: gir.Program) -> str:
         """LLVM IR before optimisation."""
+        from .module import generate  # a program that was compiled before needs no generator
+
         width = self.machine.vector_bytes * 8
         attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
         return generate(program, self.options, self.processor.triple, attributes)
 
     def emit(self, program: gir.Program) -> Emitted:
         """LLVM IR, optimised, and the C header of the library."""
+        from .library_ir import c_name, header
+
         name = c_name(program)
         files = {f"{name}.ll": optimized_ir(self.ir(program), self.processor), f"{name}.h": header(program)}
         return Emitted(files, f"{name}.ll", f"{name}.h", {"call": f"{name}_call"})
@@ -99,7 +112,7 @@ class CpuTarget:
             "cpu": made_for.cpu,
             "features": made_for.features,
             "description": self.description,
-            "options": repr(self.options),
+            "instructions": repr(self.instructions),
             "libc": libc(),
         }
 
@@ -124,6 +137,8 @@ class CpuTarget:
 
     def library(self, program: gir.Program, path: str) -> None:
         """Write a shared library with the C entry of library_ir.py. Raises TargetError without a linker."""
+        from .library_ir import hidden, library_ir
+
         linker = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if linker is None:
             raise TargetError("a shared library needs a linker: no cc found", remedy="install a C compiler")
