@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from .expr import Coord, Expr, refs, rewrite, substitute, variables, walk
+from .expr import Coord, Expr, Ref, refs, rewrite, substitute, variables, walk
 from .gir import (
     Access,
     Alloc,
@@ -66,14 +66,28 @@ def map_expressions(stmt: Stmt, rule: Callable[[Expr], Expr]) -> Stmt:
 
 def expressions(stmt: Stmt) -> list[Expr]:
     """The statement's own expressions, in a fixed order."""
-    found: list[Expr] = []
 
-    def note(e: Expr) -> Expr:
-        found.append(e)
-        return e
+    def there(*given: Expr | None) -> list[Expr]:
+        return [e for e in given if e is not None]
 
-    map_expressions(stmt, note)
-    return found
+    match stmt:
+        case Alloc():
+            return list(stmt.shape)
+        case Load():
+            return [*stmt.source.index, *there(stmt.predicate, stmt.fill)]
+        case Compute():
+            return [stmt.expr]
+        case Store():
+            return [*stmt.target.index, stmt.value, *there(stmt.predicate)]
+        case Move():
+            return [*stmt.target.index, *stmt.source.index, *stmt.shape, *there(stmt.predicate, stmt.fill)]
+        case Prefetch():
+            return list(stmt.source.index)
+        case Loop():
+            return [stmt.lo, stmt.hi]
+        case Branch():
+            return [stmt.condition]
+    return []
 
 
 def with_bodies(stmt: Stmt, new: tuple[Body, ...]) -> Stmt:
@@ -86,15 +100,20 @@ def with_bodies(stmt: Stmt, new: tuple[Body, ...]) -> Stmt:
 
 
 def map_statements(body: Body, rule: Callable[[Stmt], Body | None]) -> Body:
-    """Innermost first: `rule` returns what replaces a statement (`()` deletes it), or None to keep it."""
+    """Innermost first: `rule` returns what replaces a statement (`()` deletes it), or None to keep it. The same body
+    where nothing changed."""
     out: list[Stmt] = []
-    for stmt in body:
-        inner = bodies(stmt)
+    changed = False
+    for old in body:
+        stmt, inner = old, bodies(old)
         if inner:
-            stmt = with_bodies(stmt, tuple(map_statements(b, rule) for b in inner))
+            below = tuple(map_statements(b, rule) for b in inner)
+            if any(a is not b for a, b in zip(below, inner, strict=True)):
+                stmt = with_bodies(stmt, below)
         new = rule(stmt)
+        changed |= new is not None or stmt is not old
         out.extend((stmt,) if new is None else new)
-    return tuple(out)
+    return tuple(out) if changed else body
 
 
 def map_kernels(program: Program, rule: Callable[[Kernel], Body]) -> Program:
@@ -169,23 +188,30 @@ def fresh(name: str, taken: set[str]) -> str:
 
 def rename_tile(stmt: Stmt, old: str, new: str) -> Stmt:
     """One statement (nested bodies included) with a tile renamed wherever it is read or written."""
-    from .expr import Ref
+    return rename_tiles(stmt, {old: new})
 
-    def rule(e: Expr) -> Expr:
-        return rewrite(e, lambda n: Ref(new, n.location) if isinstance(n, Ref) and n.name == old else None)
 
-    stmt = map_expressions(stmt, rule)
+def rename_tiles(stmt: Stmt, new: Mapping[str, str]) -> Stmt:
+    """One statement (nested bodies included) with tiles renamed, all at once; the same statement where none occurs."""
+
+    def leaf(n: Expr) -> Expr | None:
+        return Ref(new[n.name], n.location) if isinstance(n, Ref) and n.name in new else None
+
+    if not tiles_read(stmt).isdisjoint(new):
+        stmt = map_expressions(stmt, lambda e: rewrite(e, leaf))
     match stmt:
-        case Load() | Compute() if stmt.tile == old:
-            stmt = replace(stmt, tile=new)
-        case Reduce():
-            stmt = replace(
-                stmt, tile=new if stmt.tile == old else stmt.tile, source=new if stmt.source == old else stmt.source
-            )
-        case Alloc() if stmt.name == old:
-            stmt = replace(stmt, name=new)
+        case Load() | Compute() if stmt.tile in new:
+            stmt = replace(stmt, tile=new[stmt.tile])
+        case Reduce() if stmt.tile in new or stmt.source in new:
+            stmt = replace(stmt, tile=new.get(stmt.tile, stmt.tile), source=new.get(stmt.source, stmt.source))
+        case Alloc() if stmt.name in new:
+            stmt = replace(stmt, name=new[stmt.name])
     inner = bodies(stmt)
-    return with_bodies(stmt, tuple(tuple(rename_tile(s, old, new) for s in b) for b in inner)) if inner else stmt
+    if inner:
+        below = tuple(tuple([rename_tiles(s, new) for s in b]) for b in inner)
+        if any(x is not y for a, b in zip(below, inner, strict=True) for x, y in zip(a, b, strict=True)):
+            stmt = with_bodies(stmt, below)
+    return stmt
 
 
 def substitute_vars(stmt: Stmt, values: dict[str, Expr]) -> Stmt:

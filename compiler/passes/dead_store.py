@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...ir.expr import refs
-from ...ir.gir import Alloc, Branch, Kernel, Loop, Prefetch, Program, Role, Stmt, Store, Sync, bodies
+from ...ir.gir import Access, Alloc, Branch, Kernel, Loop, Prefetch, Program, Role, Stmt, Store, Sync, bodies
 from ...ir.gir import walk as walk_stmts
 from ...ir.gir_tools import (
     Body,
@@ -70,7 +70,7 @@ def _live(program: Program, shared: set[str]) -> dict[str, set[str]]:
     def visit(kernel: Kernel, body: Body) -> tuple[bool, bool]:
         """Whether the body holds anything live, and whether marking it made more live."""
         any_live = any_grown = False
-        for s in body:
+        for s in reversed(body):  # readers first, so that one visit finds most of it
             alive = _effective(s, kernel.name, live)
             for b in bodies(s):
                 below, grown = visit(kernel, b)
@@ -83,7 +83,7 @@ def _live(program: Program, shared: set[str]) -> dict[str, set[str]]:
     growing = True
     while growing:
         growing = False
-        for k in program.kernels:
+        for k in reversed(program.kernels):
             growing |= visit(k, k.body)[1]
     return live
 
@@ -123,11 +123,17 @@ def _working(body: Body) -> bool:
 def _overwritten(body: Body) -> Body:
     """Without stores that a later store of the same body covers before a read."""
     out: list[Stmt] = []
+    last: dict[tuple[Access, tuple[int, ...]], int] = {
+        (s.target, s.shape): k for k, s in enumerate(body) if isinstance(s, Store)
+    }
     for k, stmt in enumerate(body):
         inner = bodies(stmt)
         if inner:
-            stmt = with_bodies(stmt, tuple(_overwritten(b) for b in inner))
-        if not (isinstance(stmt, Store) and _covered(stmt, body[k + 1 :])):
+            new = tuple(_overwritten(b) for b in inner)
+            if any(a is not b for a, b in zip(new, inner, strict=True)):
+                stmt = with_bodies(stmt, new)
+        again = isinstance(stmt, Store) and last[stmt.target, stmt.shape] > k
+        if not (again and isinstance(stmt, Store) and _covered(stmt, body[k + 1 :])):
             out.append(stmt)
     return tuple(out) if len(out) < len(body) or any(a is not b for a, b in zip(out, body, strict=True)) else body
 

@@ -14,7 +14,7 @@ Runs in the monotone set, after hoisting has brought loads of sibling loops into
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import ClassVar
 
@@ -26,12 +26,45 @@ from ...ir.gir_tools import (
     buffer_written,
     map_kernels,
     mutable_tiles,
-    rename_tile,
+    rename_tiles,
     tile_written,
     with_bodies,
 )
 
 Key = tuple[Access, tuple[int, ...], Expr | None, Expr | None]
+
+
+@dataclass
+class Known:
+    """The tiles that hold what is loaded so, and the loads by the buffers they read and the tiles they use."""
+
+    tiles: dict[Key, str] = field(default_factory=dict)
+    of_buffer: dict[str, set[Key]] = field(default_factory=dict)
+    of_tile: dict[str, set[Key]] = field(default_factory=dict)
+
+    def copy(self) -> Known:
+        out = Known()
+        for key, tile in self.tiles.items():
+            out.note(key, tile)
+        return out
+
+    def note(self, key: Key, tile: str) -> None:
+        self.tiles[key] = tile
+        source, _, predicate, fill = key
+        self.of_buffer.setdefault(source.buffer, set()).add(key)
+        for name in {n for e in (*source.index, predicate, fill) if e is not None for n in refs(e)}:
+            self.of_tile.setdefault(name, set()).add(key)
+
+    def forget(self, stmts: Iterable[Stmt], constant: set[str]) -> None:
+        """Drop the loads that these statements may make stale."""
+        for s in stmts:
+            target, tile = buffer_written(s), tile_written(s)
+            stale = set(self.of_buffer.pop(target, ())) if target is not None else set()
+            stale |= self.of_tile.pop(tile, set()) if tile is not None else set()
+            if isinstance(s, Sync):
+                stale |= {key for key in self.tiles if key[0].buffer not in constant}
+            for key in stale:
+                self.tiles.pop(key, None)
 
 
 @dataclass(frozen=True)
@@ -45,46 +78,30 @@ class DuplicateLoad:
 
     def run(self, program: Program) -> Program:
         constant = {t.name for t in program.tensors if t.role is Role.INPUT}
-        return map_kernels(program, lambda k: self.body(k.body, {}, mutable_tiles(k.body), constant))
+        return map_kernels(program, lambda k: self.body(k.body, Known(), mutable_tiles(k.body), constant))
 
-    def body(self, body: Body, known: dict[Key, str], mutable: set[str], constant: set[str]) -> Body:
+    def body(self, body: Body, known: Known, mutable: set[str], constant: set[str]) -> Body:
         """`known` maps loads to the tiles that hold them; it is updated to the end of the body."""
-        rest = list(body)
+        same: dict[str, str] = {}  # tiles of loads left out -> the tile that holds the value
         out: list[Stmt] = []
-        while rest:
-            stmt = rest.pop(0)
+        for stmt in body:
+            if same:
+                stmt = rename_tiles(stmt, same)
             inner = bodies(stmt)
             if inner:
-                _forget(known, [stmt, *(s for b in inner for s in walk_stmts(b))], constant)
+                known.forget([stmt, *(s for b in inner for s in walk_stmts(b))], constant)
                 crosses = isinstance(stmt, Loop) and stmt.kind.is_parallel
-                new = tuple(self.body(b, {} if crosses else dict(known), mutable, constant) for b in inner)
+                new = tuple(self.body(b, Known() if crosses else known.copy(), mutable, constant) for b in inner)
                 out.append(with_bodies(stmt, new) if any(a is not b for a, b in zip(new, inner, strict=True)) else stmt)
                 continue
             if isinstance(stmt, Load) and stmt.tile not in mutable and prod(stmt.shape) * 4 <= self.max_bytes:
                 key = (stmt.source, stmt.shape, stmt.predicate, stmt.fill)
-                held = known.get(key)
+                held = known.tiles.get(key)
                 if held is not None:
-                    rest = [rename_tile(s, stmt.tile, held) for s in rest]
+                    same[stmt.tile] = held
                     continue
-                known[key] = stmt.tile
+                known.note(key, stmt.tile)
             else:
-                _forget(known, [stmt], constant)
+                known.forget([stmt], constant)
             out.append(stmt)
         return body if len(out) == len(body) and all(a is b for a, b in zip(out, body, strict=True)) else tuple(out)
-
-
-def _forget(known: dict[Key, str], stmts: Iterable[Stmt], constant: set[str]) -> None:
-    """Drop the loads that these statements may make stale."""
-    buffers: set[str] = set()
-    tiles: set[str] = set()
-    synced = False
-    for s in stmts:
-        target, tile = buffer_written(s), tile_written(s)
-        buffers |= {target} if target is not None else set()
-        tiles |= {tile} if tile is not None else set()
-        synced |= isinstance(s, Sync)
-    for key in list(known):
-        source, _, predicate, fill = key
-        used = {n for e in (*source.index, predicate, fill) if e is not None for n in refs(e)}
-        if source.buffer in buffers or used & tiles or (synced and source.buffer not in constant):
-            del known[key]

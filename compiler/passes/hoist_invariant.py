@@ -14,6 +14,8 @@ Runs in the monotone set, after guards: a guard over the loop index pins a load 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
@@ -29,7 +31,7 @@ from ...ir.gir_tools import (
     fresh,
     map_kernels,
     mutable_tiles,
-    rename_tile,
+    rename_tiles,
     taken_names,
     tile_written,
     tiles_read,
@@ -53,7 +55,8 @@ class HoistInvariant:
 
 class _Hoister:
     def __init__(self, max_bytes: int, kernel: Kernel, program: Program) -> None:
-        self.max_bytes, self.kernel = max_bytes, kernel
+        self.max_bytes = max_bytes
+        self.uses = _occurrences(walk_stmts(kernel.body))
         self.mutable = mutable_tiles(kernel.body)
         self.sizes: dict[str, int] = {}
         self.taken = taken_names(kernel, program)
@@ -63,32 +66,35 @@ class _Hoister:
         for stmt in body:
             match stmt:
                 case Loop():
-                    stmt = replace(stmt, body=self.body(stmt.body, env.inside(stmt)))
+                    inner = self.body(stmt.body, env.inside(stmt))
+                    stmt = stmt if inner is stmt.body else replace(stmt, body=inner)
                     if stmt.kind in (LoopKind.SERIAL, LoopKind.UNROLL):
                         moved, stmt = self.split(stmt, env)
                         out.extend(moved)
                 case Branch():
                     then, otherwise = (self.body(b, env) for b in (stmt.then, stmt.otherwise))
-                    stmt = replace(stmt, then=then, otherwise=otherwise)
+                    if then is not stmt.then or otherwise is not stmt.otherwise:
+                        stmt = replace(stmt, then=then, otherwise=otherwise)
             out.append(stmt)
-        return tuple(out)
+        same = len(out) == len(body) and all(a is b for a, b in zip(out, body, strict=True))
+        return body if same else tuple(out)
 
     def split(self, loop: Loop, env: Env) -> tuple[list[Stmt], Loop]:
         """What moves before the loop, and the loop without it."""
         inside = list(walk_stmts(loop.body))
         written = {b for s in inside if (b := buffer_written(s)) is not None}
         written |= {s.name for s in inside if isinstance(s, Alloc)}
-        writers = [t for s in inside if (t := tile_written(s)) is not None]
+        writers = Counter(t for s in inside if (t := tile_written(s)) is not None)
         changing = set(writers)
         synced = any(isinstance(s, Sync) for s in inside)
         runs: bool | None = None  # proved when first asked: it is the costly question here
         moved: list[Stmt] = []
-        kept: list[Stmt] = list(loop.body)
+        kept: list[Stmt] = []
+        uses: Counter[str] | None = None  # inside of the loop, counted when first asked
+        new: dict[str, str] = {}  # a name of its own for a tile whose name also occurs outside of the loop
         budget = self.max_bytes
-        position = 0
-        while position < len(kept):
-            stmt = kept[position]
-            position += 1
+        for stmt in loop.body:
+            kept.append(stmt)
             if not isinstance(stmt, Load | Compute | Reduce) or stmt.tile in self.mutable:
                 continue
             if isinstance(stmt, Load) and (synced or buffer_read(stmt) in written):
@@ -99,37 +105,40 @@ class _Hoister:
                 runs = env.less(loop.lo, loop.hi) if runs is None else runs
                 if not runs:
                     continue
-            size = self.size(stmt)
-            if size > budget or writers.count(stmt.tile) > 1:
+            size = self.size(stmt, new)
+            if size > budget or writers[stmt.tile] > 1:
                 continue
             budget -= size
             changing.discard(stmt.tile)
-            position -= 1
-            del kept[position]
-            moved.append(stmt)
-            kept, moved = self.rename(stmt.tile, kept, moved, loop)
+            moved.append(kept.pop())
+            uses = _occurrences(inside) if uses is None else uses
+            if self.uses[stmt.tile] > uses[stmt.tile]:
+                new[stmt.tile] = fresh(stmt.tile, self.taken)
+        if not moved:
+            return [], loop
+        if new:
+            moved, kept = ([rename_tiles(s, new) for s in part] for part in (moved, kept))
         return moved, replace(loop, body=tuple(kept))
 
-    def rename(self, tile: str, kept: list[Stmt], moved: list[Stmt], loop: Loop) -> tuple[list[Stmt], list[Stmt]]:
-        """A name of its own for a tile whose name also occurs outside of the loop."""
-        uses = _occurrences(self.kernel.body, tile)
-        if uses <= _occurrences(tuple(moved), tile) + _occurrences(tuple(kept), tile):
-            return kept, moved
-        new = fresh(tile, self.taken)
-        return [rename_tile(s, tile, new) for s in kept], [rename_tile(s, tile, new) for s in moved]
-
-    def size(self, stmt: Load | Compute | Reduce) -> int:
-        """Bytes of the tile, four to an element where the type is not at hand."""
+    def size(self, stmt: Load | Compute | Reduce, new: Mapping[str, str]) -> int:
+        """Bytes of the tile, four to an element where the type is not at hand; `new` are names about to change."""
         match stmt:
             case Compute():
                 bytes_ = prod(stmt.shape) * stmt.dtype.bytes
             case Load():
                 bytes_ = prod(stmt.shape) * 4
             case Reduce():
-                bytes_ = self.sizes.get(stmt.source, 0)
+                bytes_ = self.sizes.get(new.get(stmt.source, stmt.source), 0)
         self.sizes[stmt.tile] = bytes_
         return bytes_
 
 
-def _occurrences(body: Body, tile: str) -> int:
-    return sum((tile_written(s) == tile) + (tile in tiles_read(s)) for s in walk_stmts(body))
+def _occurrences(stmts: Iterable[Stmt]) -> Counter[str]:
+    """How often every tile is read or written."""
+    found: Counter[str] = Counter()
+    for s in stmts:
+        found.update(tiles_read(s))
+        tile = tile_written(s)
+        if tile is not None:
+            found[tile] += 1
+    return found

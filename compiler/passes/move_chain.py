@@ -45,11 +45,13 @@ class MoveChain:
 
         def body(stmts: Body) -> Body:
             out: list[Stmt] = []
+            moved: set[str] = set()
             for stmt in stmts:
                 if isinstance(stmt, Move):
-                    first = _writer(out, stmt)
+                    first = _writer(out, stmt) if stmt.source.buffer in moved else None
                     if first is not None and chained(first, stmt):
                         stmt = replace(stmt, source=first.source)
+                    moved.add(stmt.target.buffer)
                 inner = bodies(stmt)
                 if inner:
                     new = tuple(body(b) for b in inner)

@@ -21,6 +21,7 @@ Both take bytes off a farther level and add none there. Runs in the monotone set
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
@@ -69,9 +70,14 @@ class PromoteLevel:
 
     def run(self, program: Program) -> Program:
         env = program_env(program)
+        users: dict[str | None, set[int]] = {}  # by tensor: the numbers of the kernels that use it
+        for number, kernel in enumerate(program.kernels):
+            for s in walk_stmts(kernel.body):
+                users.setdefault(buffer_read(s), set()).add(number)
+                users.setdefault(buffer_written(s), set()).add(number)
         for tensor in program.tensors:
-            if tensor.role is Role.TEMP:
-                program = self.to_sram(program, tensor, env)
+            if tensor.role is Role.TEMP and len(users.get(tensor.name, ())) == 1:
+                program = self.to_sram(program, tensor, program.kernels[min(users[tensor.name])], env)
         return map_kernels(program, lambda k: self.to_reg(k.body))
 
     # -- sram to reg -------------------------------------------------------------------------------------------------
@@ -79,26 +85,28 @@ class PromoteLevel:
     def to_reg(self, body: Body) -> Body:
         out: list[Stmt] = []
         changed = False
-        for k, stmt in enumerate(body):
+        stmts = list(body)
+        for k in range(len(body)):
+            stmt = stmts[k]
             inner = bodies(stmt)
             if inner:
                 new = tuple(self.to_reg(b) for b in inner)
                 if any(a is not b for a, b in zip(new, inner, strict=True)):
                     stmt, changed = with_bodies(stmt, new), True
-            elif isinstance(stmt, Alloc) and stmt.level is Level.SRAM and self.is_tile(stmt, body[k + 1 :]):
-                tile = replace(stmt, level=Level.REG)
-                rest = map_statements(body[k + 1 :], lambda s, a=stmt: _in_register(s, a))  # type: ignore[misc]
-                return self.to_reg((*out, tile, *rest))
+            elif isinstance(stmt, Alloc) and stmt.level is Level.SRAM and self.is_tile(stmt, stmts[k + 1 :]):
+                after = tuple(stmts[k + 1 :])
+                stmts[k + 1 :] = map_statements(after, lambda s, a=stmt: _in_register(s, a))  # type: ignore[misc]
+                stmt, changed = replace(stmt, level=Level.REG), True
             out.append(stmt)
         return tuple(out) if changed else body
 
-    def is_tile(self, alloc: Alloc, rest: Body) -> bool:
+    def is_tile(self, alloc: Alloc, rest: Sequence[Stmt]) -> bool:
         shape = tuple(as_int(e) for e in alloc.shape)
         if None in shape or prod(s for s in shape if s is not None) * alloc.dtype.bytes > self.reg_bytes:
             return False
         whole = Access(alloc.name, tuple(Coord(k) for k in range(len(shape))))
 
-        def fits(stmts: Body, free: bool) -> bool:
+        def fits(stmts: Sequence[Stmt], free: bool) -> bool:
             for s in stmts:
                 uses = alloc.name in (buffer_read(s), buffer_written(s))
                 match s:
@@ -121,12 +129,8 @@ class PromoteLevel:
 
     # -- dram to sram ------------------------------------------------------------------------------------------------
 
-    def to_sram(self, program: Program, tensor: Tensor, env: Env) -> Program:
-        """The program with the temporary made scratch, where that is possible."""
-        users = [k for k in program.kernels if any(_uses(s, tensor.name) for s in walk_stmts(k.body))]
-        if len(users) != 1:
-            return program
-        kernel = users[0]
+    def to_sram(self, program: Program, tensor: Tensor, kernel: Kernel, env: Env) -> Program:
+        """The program with the temporary made scratch, where that is possible; only `kernel` uses it."""
         home = _home(kernel, tensor.name)
         if home is None:
             return program

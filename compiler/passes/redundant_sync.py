@@ -43,7 +43,9 @@ def _body(body: Body, written: set[str]) -> Body:
     for stmt in body:
         inner = bodies(stmt)
         if inner:
-            stmt = with_bodies(stmt, tuple(_body(b, written) for b in inner))
+            new = tuple(_body(b, written) for b in inner)
+            if any(a is not b for a, b in zip(new, inner, strict=True)):
+                stmt = with_bodies(stmt, new)
         if isinstance(stmt, Sync):
             if waited is not None and (waited is Level.DRAM or waited is stmt.scope):
                 continue
@@ -51,7 +53,7 @@ def _body(body: Body, written: set[str]) -> Body:
         elif any(_matters(s, written) for s in (stmt, *(s for b in bodies(stmt) for s in walk_stmts(b)))):
             waited = None
         out.append(stmt)
-    return tuple(out) if out != list(body) else body
+    return body if len(out) == len(body) and all(a is b for a, b in zip(out, body, strict=True)) else tuple(out)
 
 
 def _matters(stmt: Stmt, written: set[str]) -> bool:

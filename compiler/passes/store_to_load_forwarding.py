@@ -13,7 +13,7 @@ Runs first of the monotone set: it leaves stores without readers, which dead_sto
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from ...ir.dtypes import DType
@@ -48,7 +48,8 @@ class StoreToLoadForwarding:
 
 
 def _body(body: Body, dtypes: dict[str, DType], taken: set[str]) -> Body:
-    out: list[Stmt] = []
+    out: list[list[Stmt]] = []  # what stands in the place of each statement
+    before = _Before()
     changed = False
     for stmt in body:
         inner = bodies(stmt)
@@ -57,41 +58,54 @@ def _body(body: Body, dtypes: dict[str, DType], taken: set[str]) -> Body:
             if any(a is not b for a, b in zip(new, inner, strict=True)):
                 stmt, changed = with_bodies(stmt, new), True
         elif isinstance(stmt, Load):
-            found = _source(out, stmt)
+            found = before.source(stmt, out)
             if found is not None:
                 changed = True
-                stmt = _forward(out, found, stmt, dtypes[stmt.source.buffer], taken)
-        out.append(stmt)
-    return tuple(out) if changed else body
+                stmt = _forward(out[found], stmt, dtypes[stmt.source.buffer], taken)
+        before.note(stmt, len(out))
+        out.append([stmt])
+    return tuple(s for place in out for s in place) if changed else body
 
 
-def _source(before: list[Stmt], load: Load) -> int | None:
-    """The position of the store whose value the load sees."""
-    used = {n for e in expressions(load) for n in refs(e)}
-    assigned: set[str] = set()
-    for k in range(len(before) - 1, -1, -1):
-        stmt = before[k]
-        if assigned & used:
-            return None
-        if isinstance(stmt, Store) and stmt.target == load.source and stmt.shape == load.shape:
-            kept = not refs(stmt.value) & assigned
-            return k if kept and stmt.predicate in (None, load.predicate) else None
+@dataclass
+class _Before:
+    """The statements so far of a body, by number: the last that wrote a buffer (nested ones included), the last that
+    holds a sync, the last that assigned a tile."""
+
+    wrote: dict[str, int] = field(default_factory=dict)
+    synced: int = -1
+    assigned: dict[str, int] = field(default_factory=dict)
+
+    def note(self, stmt: Stmt, number: int) -> None:
         for s in (stmt, *(s for b in bodies(stmt) for s in walk_stmts(b))):
-            if isinstance(s, Sync) or buffer_written(s) == load.source.buffer:
-                return None
-            tile = tile_written(s)
+            if isinstance(s, Sync):
+                self.synced = number
+            buffer, tile = buffer_written(s), tile_written(s)
+            if buffer is not None:
+                self.wrote[buffer] = number
             if tile is not None:
-                assigned.add(tile)
-    return None
+                self.assigned[tile] = number
+
+    def source(self, load: Load, out: list[list[Stmt]]) -> int | None:
+        """The number of the store whose value the load sees."""
+        k = self.wrote.get(load.source.buffer)
+        if k is None or self.synced > k:
+            return None
+        store = out[k][-1]
+        if not isinstance(store, Store) or store.target != load.source or store.shape != load.shape:
+            return None
+        used = {n for e in (*expressions(load), store.value) for n in refs(e)}
+        kept = all(self.assigned.get(n, -1) <= k for n in used)
+        return k if kept and store.predicate in (None, load.predicate) else None
 
 
-def _forward(out: list[Stmt], k: int, load: Load, dtype: DType, taken: set[str]) -> Compute:
-    store = out[k]
+def _forward(place: list[Stmt], load: Load, dtype: DType, taken: set[str]) -> Compute:
+    store = place[-1]
     assert isinstance(store, Store)
     value = store.value
     if not isinstance(value, Ref | Const):  # computed once, used twice
         made = Compute(fresh("v", taken), store.shape, value, dtype.arithmetic, store.location)
-        out[k : k + 1] = [made, replace(store, value=Ref(made.tile))]
+        place[-1:] = [made, replace(store, value=Ref(made.tile))]
         value = Ref(made.tile)
     seen: Expr = value if dtype is dtype.arithmetic else Cast(dtype, value)
     if load.predicate is not None and load.fill is not None:

@@ -43,7 +43,9 @@ class StreamingStores:
         for name, value in values.items():
             env = env.having(Var(name), value, value)
             env = replace(env, divisors={**env.divisors, name: max(as_int(value) or 1, 1)})
-        chosen = {t.name: t for t in program.tensors if self.eligible(program, t)}
+        stmts = [s for k in program.kernels for s in walk_stmts(k.body)]
+        taken = {buffer_read(s) for s in stmts} | {buffer_written(s) for s in stmts if isinstance(s, Move)}
+        chosen = {t.name: t for t in program.tensors if t.name not in taken and self.eligible(t)}
         verdicts: list[bool] = []  # of every store, in program order
         found: set[str] = set()
         for kernel in program.kernels:
@@ -62,12 +64,9 @@ class StreamingStores:
 
         return map_kernels(program, lambda k: map_statements(k.body, mark))
 
-    def eligible(self, program: Program, tensor: Tensor) -> bool:
-        stmts = [s for k in program.kernels for s in walk_stmts(k.body)]
-        read = any(buffer_read(s) == tensor.name for s in stmts)
-        moved = any(isinstance(s, Move) and buffer_written(s) == tensor.name for s in stmts)
+    def eligible(self, tensor: Tensor) -> bool:
         known = _bytes(tensor, {n: const(v) for n, v in self.symbols}) is not None
-        return tensor.role is Role.OUTPUT and not read and not moved and known and bool(tensor.shape)
+        return tensor.role is Role.OUTPUT and known and bool(tensor.shape)
 
     def whole_lines(self, store: Store, tensor: Tensor, loops: tuple[Loop, ...], env: Env) -> bool:
         line = self.line_bytes // tensor.dtype.bytes

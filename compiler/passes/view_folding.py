@@ -12,6 +12,7 @@ Runs in the monotone set; dead_store removes the move.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -27,7 +28,14 @@ class ViewFolding:
     form: ClassVar[str] = "gir"
 
     def run(self, program: Program) -> Program:
-        copies = {t.name: o for t in program.tensors if (o := _original(t, program)) is not None}
+        writers: dict[str, list[Stmt]] = {}
+        for kernel in program.kernels:
+            for s in walk_stmts(kernel.body):
+                target = buffer_written(s)
+                if target is not None:
+                    writers.setdefault(target, []).append(s)
+        tensors = {t.name: t for t in program.tensors}
+        copies = {n: o for n, t in tensors.items() if (o := _original(t, writers.get(n, []), tensors)) is not None}
         if not copies:
             return program
 
@@ -43,16 +51,15 @@ def _reads(body: Body, copies: dict[str, str]) -> bool:
     return any(buffer_read(s) in copies for s in walk_stmts(body))
 
 
-def _original(tensor: Tensor, program: Program) -> str | None:
+def _original(tensor: Tensor, writers: list[Stmt], tensors: Mapping[str, Tensor]) -> str | None:
     """The input that the temporary is a copy of."""
     if tensor.role is not Role.TEMP:
         return None
-    writers = [s for k in program.kernels for s in walk_stmts(k.body) if buffer_written(s) == tensor.name]
     if len(writers) != 1 or not isinstance(writers[0], Move):
         return None
     move = writers[0]
     identity = tuple(Coord(k) for k in range(len(tensor.shape)))
-    source = next((t for t in program.tensors if t.name == move.source.buffer), None)
+    source = tensors.get(move.source.buffer)
     whole = move.target.index == identity == move.source.index and move.shape == tensor.shape
     if source is None or source.role is not Role.INPUT or not whole or move.predicate is not None:
         return None
