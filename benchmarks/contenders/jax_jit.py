@@ -1,5 +1,5 @@
-"""JAX through jit on the CPU. Attention is written as a user would try it, all heads at once and head by head; the faster
-one counts (all heads at once needs the whole matrix of scores, so not where that takes gigabytes)."""
+"""JAX through jit on the CPU. Attention is written as a user would try it, all heads at once and head by head; the
+faster one counts (all heads at once needs the whole matrix of scores, so not where that takes gigabytes)."""
 
 from __future__ import annotations
 

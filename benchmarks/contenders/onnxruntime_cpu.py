@@ -1,5 +1,4 @@
-"""ONNX Runtime's CPU provider: the operator of ONNX, or of its own set (`com.microsoft`), that is nearest to the program.
-All operands are inputs of the graph (none is a weight that could be packed ahead) and bound once, as are the outputs;
+"""ONNX Runtime's CPU provider: the operator of ONNX, or of its own set (`com.microsoft`), nearest to the program. All operands are inputs of the graph (none is a weight that could be packed ahead) and bound once, as are the outputs;
 views that move no bytes are taken outside the graph. Where there are several graphs, the fastest counts. f32 only: it
 has no bf16 kernels for these."""
 
