@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from math import prod
 from typing import ClassVar
 
@@ -57,6 +58,8 @@ from ...ir.gir_tools import (
 )
 from ..index_math import Env, linear, program_env
 
+Loops = tuple[Loop, ...]
+
 
 @dataclass(frozen=True)
 class PromoteLevel:
@@ -70,14 +73,15 @@ class PromoteLevel:
 
     def run(self, program: Program) -> Program:
         env = program_env(program)
-        users: dict[str | None, set[int]] = {}  # by tensor: the numbers of the kernels that use it
-        for number, kernel in enumerate(program.kernels):
-            for s in walk_stmts(kernel.body):
-                users.setdefault(buffer_read(s), set()).add(number)
-                users.setdefault(buffer_written(s), set()).add(number)
+        seen, users = program, _users(program)
         for tensor in program.tensors:
-            if tensor.role is Role.TEMP and len(users.get(tensor.name, ())) == 1:
-                program = self.to_sram(program, tensor, program.kernels[min(users[tensor.name])], env)
+            if tensor.role is not Role.TEMP:
+                continue
+            if seen is not program:
+                seen, users = program, _users(program)
+            found = users.get(tensor.name, [])
+            if len(found) == 1:
+                program = self.to_sram(program, tensor, *found[0], env)
         return map_kernels(program, lambda k: self.to_reg(k.body))
 
     # -- sram to reg -------------------------------------------------------------------------------------------------
@@ -129,9 +133,10 @@ class PromoteLevel:
 
     # -- dram to sram ------------------------------------------------------------------------------------------------
 
-    def to_sram(self, program: Program, tensor: Tensor, kernel: Kernel, env: Env) -> Program:
-        """The program with the temporary made scratch, where that is possible; only `kernel` uses it."""
-        home = _home(kernel, tensor.name)
+    def to_sram(self, program: Program, tensor: Tensor, kernel: Kernel, within: Loops, env: Env) -> Program:
+        """The program with the temporary made scratch, where that is possible; only `kernel` uses it, all `within`
+        these loops."""
+        home = _home(within)
         if home is None:
             return program
         outer = env
@@ -166,18 +171,28 @@ def _uses(stmt: Stmt, name: str) -> bool:
     return name in (buffer_read(stmt), buffer_written(stmt))
 
 
-def _home(kernel: Kernel, name: str) -> tuple[Loop, tuple[Loop, ...]] | None:
-    """The innermost parallel loop that holds every use of a tensor, and the loops around it."""
-    common: list[Loop] | None = None
-    for stmt, loops in loops_around(kernel.body):
-        if _uses(stmt, name):
-            if common is None:
-                common = list(loops)
-            common = [a for a, b in zip(common, loops, strict=False) if a is b]
-    parallel = [k for k, loop in enumerate(common or ()) if loop.kind.is_parallel]
-    if not common or not parallel:
-        return None
-    return common[parallel[-1]], tuple(common[: parallel[-1]])
+def _users(program: Program) -> dict[str | None, list[tuple[Kernel, Loops]]]:
+    """By buffer: the kernels that use it, each with the loops that hold every use of it there, outermost first."""
+    out: dict[str | None, list[tuple[Kernel, Loops]]] = {}
+    for kernel in program.kernels:
+        common: dict[str | None, Loops] = {}
+        for stmt, loops in loops_around(kernel.body):
+            for name in (buffer_read(stmt), buffer_written(stmt)):
+                before = common.get(name)
+                if before is None:
+                    common[name] = loops
+                elif before is not loops:
+                    shared = sum(1 for _ in takewhile(lambda ab: ab[0] is ab[1], zip(before, loops, strict=False)))
+                    common[name] = before[:shared]
+        for name, loops in common.items():
+            out.setdefault(name, []).append((kernel, loops))
+    return out
+
+
+def _home(within: Loops) -> tuple[Loop, Loops] | None:
+    """The innermost parallel one of the loops, and the loops around it."""
+    parallel = [k for k, loop in enumerate(within) if loop.kind.is_parallel]
+    return (within[parallel[-1]], within[: parallel[-1]]) if parallel else None
 
 
 def _private(home: Loop, name: str, dim: int, outer: Env) -> bool:
