@@ -27,6 +27,12 @@ def register(t: str, n: int) -> tuple[str, str, str, str] | None:
     return f"_mm{bits}", suffix, f"__m{bits}{c}", "__AVX512F__" if bits == 512 else "__AVX2__"
 
 
+def is_wide(t: str, n: int) -> bool:
+    """Whether a float vector takes two of the largest registers: its choices are made by halves, as the instructions
+    do them anyway (and as GCC 12 needs it, which otherwise fails inside: convert_mode_scalar)."""
+    return t[0] == "f" and 8 * ELEMENTS[t][1] * n > 512
+
+
 def guarded(condition: str, fast: str, plain: str) -> str:
     return f"#if {condition}\n{fast}\n#else\n{plain}\n#endif"
 

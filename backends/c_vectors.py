@@ -13,7 +13,7 @@ from collections.abc import Callable
 from .c_helpers import LDEXP_BIAS, LDEXP_LIMIT, LIBM
 from .c_types import ELEMENTS
 from .c_vector_memory import MEMORY
-from .c_vector_text import Generated, function, guarded, lane_loop, mask, register, vector_function
+from .c_vector_text import Generated, function, guarded, is_wide, lane_loop, mask, register, vector_function
 
 _NAME = re.compile(r"(?P<t>bf16|f16|bool|[fiu]\d+)x(?P<n>\d+)(?:_(?P<op>\w+))?")
 
@@ -86,6 +86,16 @@ def _abs(name: str, t: str, n: int) -> Generated:
 
 def _select(name: str, t: str, n: int) -> Generated:
     v, m = f"{t}x{n}", mask(t, n)
+    if is_wide(t, n):
+        half = n // 2
+        types, part = (f"{t}x{half}", mask(t, half)), f"{t}x{half}_select"
+        text = (
+            f"{types[1]} ms[2];\n{types[0]} as[2], bs[2];\n"
+            "memcpy(ms, &m, sizeof m);\nmemcpy(as, &a, sizeof a);\nmemcpy(bs, &b, sizeof b);\n"
+            f"for (int k = 0; k < 2; ++k)\n    as[k] = {part}(ms[k], as[k], bs[k]);\n"
+            "memcpy(&a, as, sizeof a);\nreturn a;"
+        )
+        return (v, m, *types, part), function(v, name, f"{m} m, {v} a, {v} b", text)
     plain = f"return ({v})((m & ({m})a) | (~m & ({m})b));"
     r = register(t, n)
     if r is not None:
@@ -101,7 +111,14 @@ def _select(name: str, t: str, n: int) -> Generated:
 
 def _max(operator: str, intrinsic: str) -> Callable[[str, str, int], Generated | None]:
     def make(name: str, t: str, n: int) -> Generated | None:
-        v = f"{t}x{n}"
+        v, half = f"{t}x{n}", f"{t}x{n // 2}"
+        if is_wide(t, n):
+            text = (
+                f"{half} as[2], bs[2];\nmemcpy(as, &a, sizeof a);\nmemcpy(bs, &b, sizeof b);\n"
+                f"for (int k = 0; k < 2; ++k)\n    as[k] = {half}_{intrinsic}(as[k], bs[k]);\n"
+                "memcpy(&a, as, sizeof a);\nreturn a;"
+            )
+            return (v, half, f"{half}_{intrinsic}"), function(v, name, f"{v} a, {v} b", text)
         nan = " | (a != a)" if t[0] == "f" else ""
         plain = f"return {v}_select((a {operator} b){nan}, a, b);"
         r = register(t, n)

@@ -18,7 +18,8 @@ INTEGERS = ("i32", "i64", "i8", "u8", "i16")
 LSE = """monoid lse(m, s) {
   identity (-inf, 0.0)
   combine(a, b) = (max(a.m, b.m),
-    (0.0 if a.s == 0.0 else a.s * exp(a.m - max(a.m, b.m))) + (0.0 if b.s == 0.0 else b.s * exp(b.m - max(a.m, b.m))))
+    (a.s if a.m == max(a.m, b.m) else a.s * exp(a.m - max(a.m, b.m))) +
+    (b.s if b.m == max(a.m, b.m) else b.s * exp(b.m - max(a.m, b.m))))
 }
 """
 LAST = "monoid last(v) ordered { identity (nan) combine(a, b) = (a.v if isnan(b.v) else b.v) }\n"
