@@ -9,6 +9,7 @@ others can write to) ends in a compilation and at most one warning.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -159,8 +160,16 @@ def _warn(message: str) -> None:
         warnings.warn(
             f"the kernel cache is {message} (WEFT_CACHE_DIR names another directory, WEFT_CACHE=0 turns it off)",
             CacheWarning,
-            stacklevel=2,
+            stacklevel=_levels_to_user(),
         )
+
+
+def _levels_to_user() -> int:
+    """So that the warning points at the line outside of weft that compiled or called."""
+    level, frame = 0, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(str(cache_key.ROOT) + os.sep):
+        level, frame = level + 1, frame.f_back
+    return level + 1
 
 
 def forget() -> None:

@@ -1,5 +1,8 @@
 """Failure 19: every input of a compilation changes the key of the cache, and nothing else does."""
 
+# ruff: noqa: F821, F722, UP037
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import os
@@ -19,6 +22,7 @@ from weft.backends.target import get_target
 from weft.compiler import cache_key, front
 from weft.compiler.cache_key import key_text
 from weft.compiler.lower import LowerOptions
+from weft.settings import Settings
 
 TEXT = "op demo(x: f32[M, N]) -> (y: f32[M]) where N >= 1 { y[i] = sum[j] x[i, j] * 2.0 }"
 MACHINE = get_target("cpu").machine
@@ -33,7 +37,7 @@ class Given:
 
 
 def key(
-    text: str = TEXT,
+    source: Any = TEXT,
     bind: Mapping[str, int] = {"M": 4, "N": 8},
     schedule: LowerOptions | None = None,
     name: str = "cpu",
@@ -41,7 +45,7 @@ def key(
     identity: Mapping[str, str] = {"llvm": "1", "features": "+a"},
     sources: str = "s",
 ) -> str:
-    return key_text(front.read(text), bind, schedule, Given(name, machine), identity, sources)  # type: ignore[arg-type]
+    return key_text(front.read(source), bind, schedule, Given(name, machine), identity, sources)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +117,50 @@ def test_a_scheduled_program_is_another_thing() -> None:
     target: Any = Given("cpu", MACHINE)
     keys = {key_text(scheduled, b, s, target, {}, "s") for b in ({}, {"M": 1}) for s in (None, LowerOptions())}
     assert len(keys) == 2  # its bindings matter; how an op would be scheduled does not
+
+
+FUNCTIONS = """
+fn score(s, d) = s * 0.5 if d >= 0 else -inf
+monoid lse(m: f32, s: f32) {
+  identity (-inf, 0.0)
+  combine(a, b) = (max(a.m, b.m), a.s * exp(a.m - max(a.m, b.m)) + b.s * exp(b.m - max(a.m, b.m)))
+}
+op norm(q: f32[S, D]) -> (z: f32[S]) {
+  s[i, j] = score(q[i, j], i - j)
+  (m, l)[i] = lse[j] (s[i, j], 1.0)
+  z[i] = m[i] + log(l[i])
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "old,new", [("0.5", "0.25"), ("else -inf", "else -9.0"), ("(-inf, 0.0)", "(-inf, 1.0)"), ("exp(b.m", "exp2(b.m")]
+)
+def test_failure_19_functions_and_monoids(old: str, new: str) -> None:
+    assert old in FUNCTIONS and key(FUNCTIONS.replace(old, new), {}) != key(FUNCTIONS, {})
+
+
+def test_failure_19_globals_of_python() -> None:
+    """A number from outside of a function is part of its op."""
+    from weft.ir.python_front import op
+
+    found = []
+    for scale in (0.5, 0.25):
+
+        @op
+        def times(x: "f32[N]") -> "y: f32[N]":
+            y[i] = scale * x[i]  # noqa: B023
+
+        found.append(key(times, {}))
+    assert found[0] != found[1]
+
+
+def test_failure_19_every_setting_is_in_the_key_or_changes_no_code() -> None:
+    """Whoever adds a setting decides which. In the key: the machine description, and the C compiler's identity."""
+    in_key = {"machine", "cc"}
+    no_code = {"target", "threads", "variants", "cache", "cache_dir", "cache_bytes"}
+    no_code |= {"huge_pages", "pool_bytes", "poison", "verify"}
+    assert {f.name for f in fields(Settings)} == in_key | no_code
 
 
 def test_layout_and_comments_do_not_matter() -> None:
