@@ -1,6 +1,6 @@
 """The kernel cache: compiled variants in memory and on disk, found again by what they were made of.
 
-    Kernel -> Shelf.variant -> in this process? -> on disk? -> lower; build and keep when it is first loaded
+    Kernel -> Shelf.variant -> in this process? -> on disk? -> lower, keep the program; when loaded, keep the code too
 
 A cache may only ever save time. Whatever is wrong with it (no room, no permission, a damaged entry, a directory that
 others can write to) ends in a compilation and at most one warning.
@@ -81,7 +81,10 @@ class Shelf:
             found = _recall(place, key, bindings, target)
             if found is not None:
                 return found
-            return Variant(bindings, make(), target, lambda scheduled: _load(place, key, target, scheduled))
+            scheduled = make()
+            if isinstance(program, Op):
+                _keep(place, key, scheduled)
+            return Variant(bindings, scheduled, target, lambda scheduled: _load(place, key, target, scheduled))
 
         return _MEMORY.get(key, build)
 
@@ -99,15 +102,18 @@ class Shelf:
 
 
 def _recall(place: Store, key: str, bindings: Mapping[str, int], target: Target) -> Variant | None:
-    """The entry of `key`, loaded; None where there is none that can be."""
-    assert isinstance(target, Reusable)
+    """The entry of `key`, loaded where it has code; None where there is none that can be used."""
     try:
         parts = place.get(key)
         if parts is None:
             return None
         interface = parse_program(parts[INTERFACE].decode(), "<kernel cache>")
         text = parts[PROGRAM].decode()
-        return Variant.recalled(bindings, interface, text, target, target.revive(parts[CODE], interface))
+        assert isinstance(target, Reusable)
+        if CODE in parts:
+            return Variant.recalled(bindings, interface, text, target, target.revive(parts[CODE], interface))
+        program = parse_program(text, "<kernel cache>")
+        return Variant(bindings, program, target, lambda scheduled: _load(place, key, target, scheduled))
     except Unusable as problem:
         _warn(f"not used: {problem}")
     except (WeftError, KeyError, ValueError):
@@ -120,10 +126,16 @@ def _load(place: Store, key: str, target: Target, program: gir.Program) -> Execu
     assert isinstance(target, Reusable)
     code = target.build(program)
     executable = target.revive(code, program)
+    _keep(place, key, program, {CODE: code})
+    return executable
+
+
+def _keep(place: Store, key: str, program: gir.Program, code: Mapping[str, bytes] | None = None) -> None:
+    """Write the entry of a scheduled program, if possible."""
     if not cache_key.sources_unchanged():
-        return executable
+        return
     interface = print_program(replace(program, kernels=()))
-    parts = {INTERFACE: interface.encode(), PROGRAM: print_program(program).encode(), CODE: code}
+    parts = {INTERFACE: interface.encode(), PROGRAM: print_program(program).encode()} | dict(code or {})
     try:
         _trim_sometimes(place, place.put(key, parts))
     except FileNotFoundError:
@@ -132,7 +144,6 @@ def _load(place: Store, key: str, target: Target, program: gir.Program) -> Execu
         _warn(f"not used: {problem}")
     except OSError as error:
         _warn(f"not written to: {place.directory}: {error.strerror or error}")
-    return executable
 
 
 _LOCK = threading.Lock()

@@ -15,6 +15,7 @@ from .llvm_repairs import repaired
 
 _LOCK = threading.Lock()  # LLVM's context and pass builder are not for several threads at once
 _READY = False
+_OBJECT_FILES = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # ELF; Mach-O of 64 bits
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,10 @@ def process_code(text: str, processor: Processor, level: int = 3) -> bytes:
 
 
 def load_code(code: bytes, processor: Processor) -> Loaded:
-    """Load what `process_code` gave, in this or another process with the same version of LLVM."""
+    """Load what `process_code` gave, in this or another process with the same version of LLVM. Raises InternalError
+    for what is no object file: LLVM would not survive it."""
+    if not code.startswith(_OBJECT_FILES):
+        raise InternalError(f"{len(code)} bytes that are no object file")
     initialize()
     with _LOCK:
         empty = _parse(f'target triple = "{processor.triple}"')

@@ -84,6 +84,17 @@ def test_compiled_once_on_disk(folder: Path, work: list[str]) -> None:
     assert work == ["lower", "code"] and len(entries(folder)) == 1
 
 
+def test_what_was_only_scheduled_is_kept_too(folder: Path, work: list[str]) -> None:
+    text = weft.compile(TEXT, bind={"N": 5}).text("gir")
+    cache.forget()
+    assert weft.compile(TEXT, bind={"N": 5}).text("gir") == text and work == ["lower"]
+    cache.forget()
+    for _ in range(2):
+        doubled(bind={"N": 5})
+        cache.forget()
+    assert work == ["lower", "code"] and len(entries(folder)) == 1
+
+
 def test_what_comes_from_disk_can_still_be_looked_at(folder: Path, tmp_path: Path, work: list[str]) -> None:
     fresh = weft.compile(TWO_STEPS, bind={"M": 4, "N": 8})
     x = np.ones((4, 8), np.float32)
@@ -183,8 +194,9 @@ def test_damaged_entries_are_written_anew(folder: Path, work: list[str]) -> None
     parts = cache_store.decode(whole, key)
     assert parts is not None
     damages = [whole[:-1], whole[: len(whole) // 2], b"", whole.replace(b"program", b"pr0gram", 1)]
-    for change in ({}, {"interface": b"program"}, {"interface": b"\xff"}):
-        damages.append(cache_store.encode(key, parts | change if change else {}))
+    for change in ({"interface": b"program"}, {"interface": b"\xff"}, {"code": b""}, {"code": b"no object file"}):
+        damages.append(cache_store.encode(key, parts | change))
+    damages.append(cache_store.encode(key, {"code": parts["code"]}))
     for count, damage in enumerate(damages, 2):
         path.write_bytes(damage)
         cache.forget()
