@@ -69,14 +69,14 @@ def source_digest() -> str | None:
     """A hash of the sources that make code; None where they are not files, or changed after this process had begun to
     import them, so that what runs here may be neither the old nor the new state."""
     digest = hashlib.sha256()
-    newest = 0
-    count = 0
+    root = str(ROOT)
+    newest = count = 0
     try:
         for path in sorted(_sources()):
             with open(path, "rb", buffering=0) as file:
                 newest = max(newest, os.fstat(file.fileno()).st_mtime_ns)
                 data = file.readall()
-            digest.update(f"{os.path.relpath(path, ROOT)} {len(data)}\n".encode())
+            digest.update(f"{path.removeprefix(root)} {len(data)}\n".encode())
             digest.update(data)
             count += 1
     except OSError:

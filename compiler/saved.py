@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -141,8 +142,9 @@ def _describe(
 
 
 def _check_replaceable(directory: Path, new: set[str]) -> None:
-    """Only a directory that holds nothing but what is written now, or what an earlier save wrote, may be replaced."""
-    if not directory.is_dir() or directory.is_symlink():
+    """Only a directory that holds nothing but what is written now, or what an earlier save wrote, may be replaced.
+    Raises FileNotFoundError where somebody else moved it away meanwhile, UserError."""
+    if not stat.S_ISDIR(directory.lstat().st_mode):
         raise UserError(f"{directory} exists and is not a directory")
     ours = new | {manifest.NAME}
     with contextlib.suppress(LoadError):

@@ -19,7 +19,6 @@ from ...ir.errors import TargetError
 from ..host import cpu_flags, host_machine, libc
 from ..machine import Machine, machine_names
 from ..target import Emitted, Executable
-from .emit import emit_c
 from .toolchain import FLAGS, compiler_identity, run_compiler
 
 
@@ -32,6 +31,8 @@ class CTarget:
     option: str = ""
 
     def emit(self, program: gir.Program) -> Emitted:
+        from .emit import emit_c  # a program that was compiled before needs no printer
+
         return emit_c(program, self.machine, libm=self.option == "libm")
 
     def load(self, program: gir.Program) -> Executable:
