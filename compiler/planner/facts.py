@@ -125,6 +125,16 @@ def is_contraction(definition: Definition) -> bool:
     return has_product and sum(t != union for t in touched) >= 1 and len(factors) >= 2
 
 
+@remembered
+def depth(definition: Definition) -> int:
+    """Operations one after the other, at most, from what it reads to its value."""
+    level, height = list(definition.expressions), 0
+    while level:
+        height += 1
+        level = [c for e in level for c in e.children]
+    return height
+
+
 def is_plain(read: Read) -> bool:
     """Every index is a whole axis, each used once."""
     names = [i.name for i in read.index if isinstance(i, Var)]

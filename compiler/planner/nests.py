@@ -8,7 +8,9 @@ from ...ir.expr import Var
 from ...ir.op import Definition, Op, Reduction
 from ..axes import reduction_axes
 from ..plan import AxisTile, Fold, Map, Nest, Step, step_definitions
-from .facts import bound_axes, dependencies, front_axes, is_special, sweep_axes
+from .facts import bound_axes, dependencies, depth, front_axes, is_special, sweep_axes
+
+MOST_DEPTH = 160  # operations in a row that stay in registers: targets follow them by recursion
 
 
 @dataclass
@@ -24,6 +26,7 @@ class Draft:
     chains: frozenset[str] = frozenset()  # ordered axes that are serial within a front
     special: bool = False
     ready: set[str] = field(default_factory=set)  # whose values are known after `body`, at its level
+    depths: dict[str, int] = field(default_factory=dict)  # operations in a row up to each value, from loads on
 
     def finish(self, order: list[str]) -> Nest:
         # a recurrence runs lexicographically in the order of its own axes, whatever the other definitions' order is
@@ -72,12 +75,18 @@ class NestBuilder:
                 free, lanes, (body,), dict(tile), names, definition.is_recurrence, chains, special, set(names)
             )
             self.drafts.append(draft)
+        self.drafts[-1].depths[definition.name] = self._depth(definition, self.drafts[-1])
+
+    def _depth(self, definition: Definition, draft: Draft) -> int:
+        """Operations in a row up to the definition's value, as part of the draft."""
+        inside = (draft.depths.get(name, 0) for name in dependencies(self.op, definition))
+        return depth(definition) + max(inside, default=0)
 
     def _fuse(self, definition: Definition, free: list[str], folded: list[str], tile: dict[str, int]) -> bool:
         draft = self.drafts[-1]
         if is_special(definition) or definition.is_recurrence or draft.special:
             return False
-        if not self._identity(definition, draft):
+        if not self._identity(definition, draft) or self._depth(definition, draft) > MOST_DEPTH:
             return False
         inside = dependencies(self.op, definition) & draft.names
         ready = draft.ready
