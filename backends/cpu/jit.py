@@ -114,6 +114,7 @@ def load_code(code: bytes, processor: Processor) -> Loaded:
     with _LOCK:
         empty = _parse(f'target triple = "{processor.triple}"')
         engine = llvm.create_mcjit_compiler(empty, _machine(processor))
+        engine.remove_module(empty)  # or LLVM would start up its whole code generator for it
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         return Loaded(engine)
