@@ -1,6 +1,6 @@
-"""Halide, compiled in process for the host, scheduled by hand as its tutorials teach: outputs in parallel by rows (tiles
-for a transposition), vectors along the contiguous axis, reductions split over lanes by `rfactor`, intermediate rows
-computed where they are used. Dimension 0 is the contiguous one. f32 only."""
+"""Halide, compiled in process for the host, scheduled by hand as its tutorials teach: outputs in parallel by rows
+(tiles for a transposition), vectors along the contiguous axis, reductions split over lanes by `rfactor`, intermediate
+rows computed where they are used. Dimension 0 is the contiguous one. f32 only."""
 
 from __future__ import annotations
 

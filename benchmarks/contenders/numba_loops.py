@@ -272,8 +272,8 @@ def attention_decode(q, k, v, length):
         for t in range(length[p]):
             for i in range(r):
                 dot = f32(0)
-                for l in range(d):
-                    dot += q[p, h, i, l] * k[p, t, h, l]
+                for n in range(d):
+                    dot += q[p, h, i, n] * k[p, t, h, n]
                 scores[i, t] = dot * scale
                 m[i] = max(m[i], scores[i, t])
         total = np.zeros(r, np.float32)
@@ -283,9 +283,9 @@ def attention_decode(q, k, v, length):
                 total[i] += scores[i, t]
         for t in range(length[p]):
             for i in range(r):
-                for l in range(e):
-                    o[p, h, i, l] += scores[i, t] * v[p, t, h, l]
+                for n in range(e):
+                    o[p, h, i, n] += scores[i, t] * v[p, t, h, n]
         for i in range(r):
-            for l in range(e):
-                o[p, h, i, l] /= total[i]
+            for n in range(e):
+                o[p, h, i, n] /= total[i]
     return o

@@ -1,6 +1,7 @@
-"""ONNX Runtime's CPU provider: the operator of ONNX, or of its own set (`com.microsoft`), nearest to the program. All operands are inputs of the graph (none is a weight that could be packed ahead) and bound once, as are the outputs;
-views that move no bytes are taken outside the graph. Where there are several graphs, the fastest counts. f32 only: it
-has no bf16 kernels for these."""
+"""ONNX Runtime's CPU provider: the operator of ONNX, or of its own set (`com.microsoft`), nearest to the program. All
+operands are inputs of the graph (none is a weight that could be packed ahead) and bound once, as are the outputs; views
+that move no bytes are taken outside the graph. Where there are several graphs, the fastest counts. f32 only: it has no
+bf16 kernels for these."""
 
 from __future__ import annotations
 
