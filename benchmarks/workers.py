@@ -43,7 +43,7 @@ CONTENDERS = {
     "openvino": Contender("openvino_cpu", preload=False),  # crashes with it
     "numba": Contender("numba_parallel"),
     "halide": Contender("halide_scheduled"),
-    "tvm": Contender("tvm_tuned"),
+    "tvm": Contender("tvm_built"),
 }
 
 
