@@ -73,15 +73,25 @@ class PromoteLevel:
 
     def run(self, program: Program) -> Program:
         env = program_env(program)
-        seen, users = program, _users(program)
+        kernels = list(program.kernels)
+        within = [_within(k) for k in kernels]
+        users: dict[str | None, list[int]] = {}  # by tensor: the numbers of the kernels that use it
+        for number, found in enumerate(within):
+            for name in found:
+                users.setdefault(name, []).append(number)
+        tensors: list[Tensor] = []
         for tensor in program.tensors:
-            if tensor.role is not Role.TEMP:
+            tensors.append(tensor)
+            use = users.get(tensor.name, [])
+            if tensor.role is not Role.TEMP or len(use) != 1:
                 continue
-            if seen is not program:
-                seen, users = program, _users(program)
-            found = users.get(tensor.name, [])
-            if len(found) == 1:
-                program = self.to_sram(program, tensor, *found[0], env)
+            body = self.to_sram(kernels[use[0]], tensor, within[use[0]][tensor.name], env)
+            if body is not None:
+                tensors.pop()
+                kernels[use[0]] = replace(kernels[use[0]], body=body)
+                within[use[0]] = _within(kernels[use[0]])
+        if len(tensors) < len(program.tensors):
+            program = replace(program, kernels=tuple(kernels), tensors=tuple(tensors))
         return map_kernels(program, lambda k: self.to_reg(k.body))
 
     # -- sram to reg -------------------------------------------------------------------------------------------------
@@ -133,12 +143,12 @@ class PromoteLevel:
 
     # -- dram to sram ------------------------------------------------------------------------------------------------
 
-    def to_sram(self, program: Program, tensor: Tensor, kernel: Kernel, within: Loops, env: Env) -> Program:
-        """The program with the temporary made scratch, where that is possible; only `kernel` uses it, all `within`
-        these loops."""
+    def to_sram(self, kernel: Kernel, tensor: Tensor, within: Loops, env: Env) -> Body | None:
+        """The body of the kernel with the temporary made scratch, where that is possible; nobody else uses it, and
+        all uses stand `within` these loops."""
         home = _home(within)
         if home is None:
-            return program
+            return None
         outer = env
         for around in home[1]:
             outer = outer.inside(around)
@@ -149,11 +159,8 @@ class PromoteLevel:
             if len(known) < len(sizes) or prod(known) * tensor.dtype.bytes > self.sram_bytes:
                 continue
             if _private(home[0], tensor.name, dim, outer):
-                body = tuple(_replaced(s, home[0], tensor, dim, shape) for s in kernel.body)
-                kernels = tuple(replace(k, body=body) if k is kernel else k for k in program.kernels)
-                tensors = tuple(t for t in program.tensors if t is not tensor)
-                return replace(program, kernels=kernels, tensors=tensors)
-        return program
+                return tuple(_replaced(s, home[0], tensor, dim, shape) for s in kernel.body)
+        return None
 
 
 def _in_register(stmt: Stmt, alloc: Alloc) -> Body | None:
@@ -171,22 +178,18 @@ def _uses(stmt: Stmt, name: str) -> bool:
     return name in (buffer_read(stmt), buffer_written(stmt))
 
 
-def _users(program: Program) -> dict[str | None, list[tuple[Kernel, Loops]]]:
-    """By buffer: the kernels that use it, each with the loops that hold every use of it there, outermost first."""
-    out: dict[str | None, list[tuple[Kernel, Loops]]] = {}
-    for kernel in program.kernels:
-        common: dict[str | None, Loops] = {}
-        for stmt, loops in loops_around(kernel.body):
-            for name in (buffer_read(stmt), buffer_written(stmt)):
-                before = common.get(name)
-                if before is None:
-                    common[name] = loops
-                elif before is not loops:
-                    shared = sum(1 for _ in takewhile(lambda ab: ab[0] is ab[1], zip(before, loops, strict=False)))
-                    common[name] = before[:shared]
-        for name, loops in common.items():
-            out.setdefault(name, []).append((kernel, loops))
-    return out
+def _within(kernel: Kernel) -> dict[str | None, Loops]:
+    """By buffer: the loops that hold every use of it in the kernel, outermost first."""
+    common: dict[str | None, Loops] = {}
+    for stmt, loops in loops_around(kernel.body):
+        for name in (buffer_read(stmt), buffer_written(stmt)):
+            before = common.get(name)
+            if before is None:
+                common[name] = loops
+            elif before is not loops:
+                shared = sum(1 for _ in takewhile(lambda ab: ab[0] is ab[1], zip(before, loops, strict=False)))
+                common[name] = before[:shared]
+    return common
 
 
 def _home(within: Loops) -> tuple[Loop, Loops] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from math import prod
 
 from ...ir.op import Definition, Op
@@ -99,38 +100,37 @@ def shared_passes(op: Op, names: list[str]) -> list[Passed]:
 
 
 def _along(op: Op, axis: str, roots: list[str], present: set[str]) -> set[str]:
-    """`roots` and the definitions of the group that they depend on and that run over the axis."""
-    found = set(roots)
-    pending = list(roots)
-    finished: list[str] = []  # what must be whole before the pass begins
-    while pending:
-        definition = op.definition_of(pending.pop())
-        assert definition is not None
-        for name in sorted(dependencies(op, definition) & present):
-            other = op.definition_of(name)
-            assert other is not None
-            if name in found:
-                continue
-            if axis in {a.name for a in reduction_axes(other)}:
-                finished.append(name)
-            elif axis in {a.name for a in other.axes} and not is_special(other) and axis not in sweep_axes(other):
-                found.add(name)
-                pending.append(name)
-    return found - _before(op, finished, found)
-
-
-def _before(op: Op, names: list[str], among: set[str]) -> set[str]:
-    """The definitions that these depend on, as far back as any of `among` stands."""
+    """`roots` and the definitions of the group that they depend on and that run over the axis, without those that
+    something needs which must be whole before the pass begins. Later definitions are looked at first."""
     place = positions(op)
-    first = min(place[name] for name in among)
     out: set[str] = set()
-    pending = list(names)
-    while pending:
-        definition = op.definition_of(pending.pop())
-        assert definition is not None
-        new = {name for name in dependencies(op, definition) - out if place[name] >= first}
-        out |= new
-        pending += sorted(new)
+    wanted, before = set(roots), set[str]()  # what has been met so far
+    pending = [(-place[name], name) for name in roots]
+    heapify(pending)
+    undecided = len(pending)  # how many of the pending are not `before`
+    while undecided:
+        _, name = heappop(pending)
+        definition = op.definitions[place[name]]
+        if name in before:
+            for other in dependencies(op, definition) - before:
+                before.add(other)
+                if other in wanted:
+                    undecided -= 1
+                else:
+                    heappush(pending, (-place[other], other))
+            continue
+        undecided -= 1
+        out.add(name)
+        for other in (dependencies(op, definition) & present) - wanted - before:
+            found = op.definitions[place[other]]
+            if axis in {a.name for a in reduction_axes(found)}:
+                before.add(other)
+            elif axis in {a.name for a in found.axes} and not is_special(found) and axis not in sweep_axes(found):
+                wanted.add(other)
+                undecided += 1
+            else:
+                continue
+            heappush(pending, (-place[other], other))
     return out
 
 
