@@ -21,7 +21,7 @@ Both take bytes off a farther level and add none there. Runs in the monotone set
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import prod
@@ -32,7 +32,6 @@ from ...ir.gir import (
     Access,
     Alloc,
     Compute,
-    Kernel,
     Level,
     Load,
     Loop,
@@ -73,25 +72,23 @@ class PromoteLevel:
 
     def run(self, program: Program) -> Program:
         env = program_env(program)
-        kernels = list(program.kernels)
-        within = [_within(k) for k in kernels]
-        users: dict[str | None, list[int]] = {}  # by tensor: the numbers of the kernels that use it
-        for number, found in enumerate(within):
-            for name in found:
-                users.setdefault(name, []).append(number)
-        tensors: list[Tensor] = []
+        users: dict[str | None, set[int]] = {}  # by tensor: the numbers of the kernels that use it
+        for number, kernel in enumerate(program.kernels):
+            for stmt in walk_stmts(kernel.body):
+                for name in (buffer_read(stmt), buffer_written(stmt)):
+                    users.setdefault(name, set()).add(number)
+        mine: dict[int, list[Tensor]] = {}  # by the number of a kernel: the temporaries that nobody else uses
         for tensor in program.tensors:
-            tensors.append(tensor)
-            use = users.get(tensor.name, [])
-            if tensor.role is not Role.TEMP or len(use) != 1:
-                continue
-            body = self.to_sram(kernels[use[0]], tensor, within[use[0]][tensor.name], env)
-            if body is not None:
-                tensors.pop()
-                kernels[use[0]] = replace(kernels[use[0]], body=body)
-                within[use[0]] = _within(kernels[use[0]])
-        if len(tensors) < len(program.tensors):
-            program = replace(program, kernels=tuple(kernels), tensors=tuple(tensors))
+            if tensor.role is Role.TEMP and len(users.get(tensor.name, ())) == 1:
+                mine.setdefault(min(users[tensor.name]), []).append(tensor)
+        kernels = list(program.kernels)
+        gone: set[str] = set()
+        for number, tensors in mine.items():
+            body = self.to_sram(kernels[number].body, tensors, env, gone)
+            kernels[number] = replace(kernels[number], body=body)
+        if gone:
+            left = tuple(t for t in program.tensors if t.name not in gone)
+            program = replace(program, kernels=tuple(kernels), tensors=left)
         return map_kernels(program, lambda k: self.to_reg(k.body))
 
     # -- sram to reg -------------------------------------------------------------------------------------------------
@@ -143,24 +140,51 @@ class PromoteLevel:
 
     # -- dram to sram ------------------------------------------------------------------------------------------------
 
-    def to_sram(self, kernel: Kernel, tensor: Tensor, within: Loops, env: Env) -> Body | None:
-        """The body of the kernel with the temporary made scratch, where that is possible; nobody else uses it, and
-        all uses stand `within` these loops."""
-        home = _home(within)
-        if home is None:
-            return None
+    def to_sram(self, body: Body, tensors: list[Tensor], env: Env, gone: set[str]) -> Body:
+        """The body of a kernel with temporaries that nobody else uses made scratch, where that is possible; their names
+        are added to `gone`."""
+        left = tensors
+        while left:
+            within = _within(body)
+            homes = [_home(within[t.name]) for t in left]
+            home = next((h for h in homes if h is not None), None)
+            if home is None:
+                break
+            here = [t for t, h in zip(left, homes, strict=True) if h is not None and h[0] is home[0]]
+            left = [t for t, h in zip(left, homes, strict=True) if h is not None and h[0] is not home[0]]
+            chosen = self.private(home, here, env)
+            if chosen:
+                body = tuple(_replaced(s, home[0], chosen) for s in body)
+                gone.update(chosen)
+        return body
+
+    def private(self, home: tuple[Loop, Loops], tensors: list[Tensor], env: Env) -> dict[str, _Scratch]:
+        """The tensors of which each iteration of the loop touches only rows of its own, few enough to fit together."""
         outer = env
         for around in home[1]:
             outer = outer.inside(around)
-        for dim in range(len(tensor.shape)):
-            shape = tuple(const(home[0].step) if d == dim else e for d, e in enumerate(tensor.shape))
-            sizes = [as_int(outer.simplify(e)) for e in shape]
-            known = [s for s in sizes if s is not None]
-            if len(known) < len(sizes) or prod(known) * tensor.dtype.bytes > self.sram_bytes:
-                continue
-            if _private(home[0], tensor.name, dim, outer):
-                return tuple(_replaced(s, home[0], tensor, dim, shape) for s in kernel.body)
-        return None
+        out: dict[str, _Scratch] = {}
+        uses = _Uses({t.name for t in tensors}, home[0], outer)
+        for tensor in tensors:
+            for dim in range(len(tensor.shape)):
+                shape = tuple(const(home[0].step) if d == dim else e for d, e in enumerate(tensor.shape))
+                sizes = [as_int(outer.simplify(e)) for e in shape]
+                known = [s for s in sizes if s is not None]
+                if len(known) < len(sizes) or prod(known) * tensor.dtype.bytes > self.sram_bytes:
+                    continue
+                if uses.private(tensor.name, dim):
+                    out[tensor.name] = _Scratch(tensor, dim, shape)
+                    break
+        return out
+
+
+@dataclass(frozen=True)
+class _Scratch:
+    """A tensor that becomes scratch of this shape: its rows along dimension `dim` that belong to one iteration."""
+
+    tensor: Tensor
+    dim: int
+    shape: tuple[Expr, ...]
 
 
 def _in_register(stmt: Stmt, alloc: Alloc) -> Body | None:
@@ -174,14 +198,10 @@ def _in_register(stmt: Stmt, alloc: Alloc) -> Body | None:
     return None
 
 
-def _uses(stmt: Stmt, name: str) -> bool:
-    return name in (buffer_read(stmt), buffer_written(stmt))
-
-
-def _within(kernel: Kernel) -> dict[str | None, Loops]:
-    """By buffer: the loops that hold every use of it in the kernel, outermost first."""
+def _within(body: Body) -> dict[str | None, Loops]:
+    """By buffer: the loops that hold every use of it in the body, outermost first."""
     common: dict[str | None, Loops] = {}
-    for stmt, loops in loops_around(kernel.body):
+    for stmt, loops in loops_around(body):
         for name in (buffer_read(stmt), buffer_written(stmt)):
             before = common.get(name)
             if before is None:
@@ -198,66 +218,79 @@ def _home(within: Loops) -> tuple[Loop, Loops] | None:
     return (within[parallel[-1]], within[: parallel[-1]]) if parallel else None
 
 
-def _private(home: Loop, name: str, dim: int, outer: Env) -> bool:
-    """Whether each iteration of `home` touches only the `step` rows of the dimension that begin at its index."""
+class _Uses:
+    """How tensors are accessed within a loop."""
 
-    def holds(body: Body, env: Env) -> bool:
+    def __init__(self, names: set[str], home: Loop, outer: Env) -> None:
+        self.home = home
+        self.synced = any(isinstance(s, Sync) for s in walk_stmts(home.body))
+        self.accesses: dict[str, list[tuple[Access, Stmt, Env]]] = {n: [] for n in names}
+        self.below: set[str] = set()  # used in a parallel loop further in
+        self.visit(home.body, outer.inside(home), False)
+
+    def visit(self, body: Body, env: Env, below: bool) -> None:
         for s in body:
-            for access in _accesses(s, name):
-                box = env.tile(getattr(s, "shape", ()))
-                offset = box.linear(access.index[dim]) - box.linear(Var(home.var))
-                if not (box.nonnegative(offset) and box.nonnegative((offset * -1).plus(home.step - 1))):
-                    return False
-            below = env.inside(s) if isinstance(s, Loop) else env
-            if isinstance(s, Loop) and s.kind.is_parallel and any(_uses(t, name) for t in walk_stmts(s.body)):
-                return False  # scratch is private to the innermost parallel loop
-            if not all(holds(b, below) for b in bodies(s)):
+            for access in _accesses(s):
+                if access.buffer in self.accesses:
+                    self.accesses[access.buffer].append((access, s, env))
+                    if below:
+                        self.below.add(access.buffer)
+            parallel = isinstance(s, Loop) and s.kind.is_parallel
+            for b in bodies(s):
+                self.visit(b, env.inside(s) if isinstance(s, Loop) else env, below or parallel)
+
+    def private(self, name: str, dim: int) -> bool:
+        """Whether each iteration touches only the `step` rows of the dimension that begin at its index. Scratch is
+        private to the innermost parallel loop."""
+        if self.synced or name in self.below:
+            return False
+        for access, stmt, env in self.accesses[name]:
+            box = env.tile(getattr(stmt, "shape", ()))
+            offset = box.linear(access.index[dim]) - box.linear(Var(self.home.var))
+            if not (box.nonnegative(offset) and box.nonnegative((offset * -1).plus(self.home.step - 1))):
                 return False
         return True
 
-    return not any(isinstance(s, Sync) for s in walk_stmts(home.body)) and holds(home.body, outer.inside(home))
 
-
-def _accesses(stmt: Stmt, name: str) -> list[Access]:
+def _accesses(stmt: Stmt) -> list[Access]:
     match stmt:
         case Load():
-            found = [stmt.source]
+            return [stmt.source]
         case Store():
-            found = [stmt.target]
+            return [stmt.target]
         case Move():
-            found = [stmt.source, stmt.target]
-        case _:
-            found = []
-    return [a for a in found if a.buffer == name]
+            return [stmt.source, stmt.target]
+    return []
 
 
-def _replaced(stmt: Stmt, home: Loop, tensor: Tensor, dim: int, shape: tuple[Expr, ...]) -> Stmt:
-    """The statement with the tensor as scratch of the loop `home`."""
+def _replaced(stmt: Stmt, home: Loop, chosen: Mapping[str, _Scratch]) -> Stmt:
+    """The statement with the chosen tensors as scratch of the loop `home`."""
     if stmt is home:
-        alloc = Alloc(tensor.name, tensor.dtype, shape, Level.SRAM, tensor.location)
+        allocs = [Alloc(n, c.tensor.dtype, c.shape, Level.SRAM, c.tensor.location) for n, c in chosen.items()]
 
         def moved(a: Access) -> Access:
-            if a.buffer != tensor.name:
+            if a.buffer not in chosen:
                 return a
+            dim = chosen[a.buffer].dim
             offset = linear(a.index[dim]) - linear(Var(home.var))
             return Access(a.buffer, (*a.index[:dim], offset.to_expr(), *a.index[dim + 1 :]))
 
         def rule(s: Stmt) -> Body | None:
+            if buffer_read(s) not in chosen and buffer_written(s) not in chosen:
+                return None
             match s:
-                case Load() if _uses(s, tensor.name):
+                case Load():
                     return (replace(s, source=moved(s.source)),)
-                case Store() if _uses(s, tensor.name):
+                case Store():
                     return (replace(s, target=moved(s.target), streaming=False),)
-                case Prefetch() if _uses(s, tensor.name):
+                case Prefetch():
                     return ()
-                case Move() if _uses(s, tensor.name):
+                case Move():
                     return (replace(s, source=moved(s.source), target=moved(s.target)),)
             return None
 
-        return replace(home, body=(alloc, *map_statements(home.body, rule)))
+        return replace(home, body=(*reversed(allocs), *map_statements(home.body, rule)))
     inner = bodies(stmt)
-    return (
-        with_bodies(stmt, tuple(tuple(_replaced(s, home, tensor, dim, shape) for s in b) for b in inner))
-        if inner
-        else stmt
-    )
+    if not inner:
+        return stmt
+    return with_bodies(stmt, tuple(tuple(_replaced(s, home, chosen) for s in b) for b in inner))

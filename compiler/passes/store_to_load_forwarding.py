@@ -31,6 +31,8 @@ from ...ir.gir_tools import (
     with_bodies,
 )
 
+MOST_DEPTH = 160  # operations in a row that stay in registers: targets follow them by recursion
+
 
 @dataclass(frozen=True)
 class StoreToLoadForwarding:
@@ -75,6 +77,7 @@ class _Before:
     wrote: dict[str, int] = field(default_factory=dict)
     synced: int = -1
     assigned: dict[str, int] = field(default_factory=dict)
+    depths: dict[str, int] = field(default_factory=dict)  # operations in a row up to the value of a tile
 
     def note(self, stmt: Stmt, number: int) -> None:
         for s in (stmt, *(s for b in bodies(stmt) for s in walk_stmts(b))):
@@ -85,6 +88,7 @@ class _Before:
                 self.wrote[buffer] = number
             if tile is not None:
                 self.assigned[tile] = number
+                self.depths[tile] = self.depth(s.expr) if isinstance(s, Compute) else 0
 
     def source(self, load: Load, out: list[list[Stmt]]) -> int | None:
         """The number of the store whose value the load sees."""
@@ -96,7 +100,14 @@ class _Before:
             return None
         used = {n for e in (*expressions(load), store.value) for n in refs(e)}
         kept = all(self.assigned.get(n, -1) <= k for n in used)
-        return k if kept and store.predicate in (None, load.predicate) else None
+        kept = kept and store.predicate in (None, load.predicate)
+        return k if kept and self.depth(store.value) < MOST_DEPTH else None
+
+    def depth(self, expr: Expr) -> int:
+        """Operations in a row up to the value of an expression."""
+        if isinstance(expr, Ref):
+            return self.depths.get(expr.name, 0) + 1
+        return 1 + max((self.depth(c) for c in expr.children), default=0)
 
 
 def _forward(place: list[Stmt], load: Load, dtype: DType, taken: set[str]) -> Compute:
