@@ -32,6 +32,8 @@ class Machine:
     l3_gbs: float
     dram_gbs: float  # read + write, one unit
     dram_gbs_all: float  # read + write, all units
+    dram_read_gbs: float = 0.0  # one way, one unit; 0: as fast as both ways together
+    window_cycles: float = 150.0  # work that is in flight at once: shorter parts of a body overlap
     has_masks: bool = False  # masked loads and stores cost as plain ones
     has_streaming_stores: bool = True
 

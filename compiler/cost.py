@@ -10,9 +10,10 @@ index in its condition).
               fma / fma_per_cycle, all / 4); a loop that updates an accumulator takes at least `fma_latency` cycles
               an iteration; tiles beyond the vector registers add a load and a store each
     parallel  an iteration count n on U units takes ceil(n / U) iterations: the imbalance is part of it
-    seconds   per kernel max(dram / bandwidth, l3 / ..., l2 / ..., l1 / ..., issue / clock, fma / clock) + loop overhead
-              (2 cycles an iteration) + launch; bandwidths of caches times the units at work, of dram at most that of
-              all units. A plain store also reads its line (`dram_allocate`); a streaming store does not.
+    seconds   per kernel the larger of two: the sum over its phases (phases.py) of max(dram, l3, l2, issue), each
+              unit at its own bandwidths; and max(dram / bandwidth of all units, l1 / ..., fma / clock). With loop
+              overhead (2 cycles an iteration) and launch. A plain store also reads its line (`dram_allocate`); a
+              streaming store does not.
 
 Dram time grows where accesses come in short runs of neighbouring addresses (a factor 1 + RUN_LOST / run bytes).
 
@@ -30,6 +31,7 @@ from ..backends.machine import Machine
 from ..ir.gir import Program, Role
 from .footprint import Kind, Traffic, sizes
 from .nest_cost import NestModel, Node
+from .phases import copied, in_sequence, seconds
 
 _FORK_JOIN = 4e-6
 _LAUNCH = 0.5e-6
@@ -170,8 +172,16 @@ def _kernel(
         Bound.ISSUE: node.cycles / hertz,
         Bound.FMA: node.fma / hertz,
     }
+    settled = in_sequence(copied(node.phases), traffic, 0.0)
+    each = [seconds(p, machine, units, stretch) for p in settled]
+    one_after_another = sum(max(t.values()) for t in each)
     overhead = node.overhead / hertz + node.forks * _FORK_JOIN + _LAUNCH
-    longest = max(times.values())
+    longest = max(*times.values(), one_after_another)
+    if one_after_another == longest and len(each) > 1:  # what binds is what the phases wait for longest
+        binding = [max(t, key=lambda name: t[name]) for t in each]
+        for name in dict.fromkeys(binding):
+            own = sum(max(t.values()) for t, b in zip(each, binding, strict=True) if b == name)
+            times[Bound(name)] = max(times[Bound(name)], own)
     times[Bound.OVERHEAD] = overhead
     order = (Bound.OVERHEAD, Bound.FMA, Bound.ISSUE, Bound.DRAM, Bound.L3, Bound.L2, Bound.L1)
     counts = (work.load_count, work.compute_count, work.reduce_count, work.store_count, work.move_count)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from ..backends.machine import Machine
 from ..ir.dtypes import DType
 from ..ir.expr import Call, Cast, Coord, Expr, Fn, Ref
-from ..ir.gir import Access, Compute, Load, Move, Reduce, Stmt, Store
+from ..ir.gir import Access, Compute, Load, Move, Prefetch, Reduce, Stmt, Store
 from .footprint import evaluate
 
 _WEIGHT: dict[Fn, float] = {
@@ -92,6 +92,8 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
             shape = tuple(evaluate(e, env) or 1.0 for e in stmt.shape)
             _access(out, stmt.source, shape, types, machine, False)
             _access(out, stmt.target, shape, types, machine, True)
+        case Prefetch():
+            out.loads += math.ceil(stmt.count * types[stmt.source.buffer][0] / machine.line_bytes)
         case Compute():
             out.compute_count = 1
             size = 4 if stmt.dtype is DType.BOOL else stmt.dtype.bytes

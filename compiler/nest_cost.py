@@ -21,6 +21,7 @@ from ..ir.gir import (
     Loop,
     LoopKind,
     Move,
+    Prefetch,
     Program,
     Reduce,
     Stmt,
@@ -44,6 +45,7 @@ from .footprint import (
     trip_of,
 )
 from .issue import Work, vectors, work_of
+from .phases import Phase, in_sequence, repeated
 
 ASSUMED_TRIPS = 64  # of a loop bounded by data
 _FIT = 0.75  # share of a cache that a working set may fill
@@ -64,6 +66,7 @@ class Node:
     fma: float  # cycles, on the critical path
     overhead: float  # cycles, on the critical path
     forks: float
+    phases: list[Phase]
 
 
 class NestModel:
@@ -132,22 +135,26 @@ class NestModel:
                 case _:
                     here.add(work_of(stmt, self.shapes, self.types, self.machine, middle))
                     self.touch(stmt, footprint, middle, tuple(outer))
+        hints = frozenset(s.source.buffer for s in body if isinstance(s, Prefetch))
         own = sizes(footprint, self.buffers, middle, line) if footprint else {}
         spill = self.spills(body)
         here.loads += spill
         here.stores += 2 * spill  # spilled chains wait for their own stores
         cycles = here.cycles(self.machine)
         flat = Node(
-            footprint, own, (own, own, own), here, cycles, cycles, here.fma / self.machine.fma_per_cycle, 0.0, 0.0
+            footprint, own, (own, own, own), here, cycles, cycles, here.fma / self.machine.fma_per_cycle, 0.0, 0.0, []
         )
         if not nested:
             flat.traffic = self.fitting(own, (own, own, own), parallel)
+        l1, l2, l3 = flat.traffic
+        flat.phases = [Phase(cycles, (dict(l1), dict(l2), dict(l3)), hints)]
+        if not nested:
             return flat
         parts = [flat, *nested] if here.load_count or here.store_count or here.compute_count or footprint else nested
         return self.join(parts, middle, parallel)
 
     def join(self, parts: list[Node], middle: Mapping[str, float], parallel: bool) -> Node:
-        out = Node({}, {}, ({}, {}, {}), Work(), 0.0, 0.0, 0.0, 0.0, 0.0)
+        out = _nothing()
         for p in parts:
             for full, entry in p.footprint.items():
                 merge(out.footprint, full[:2], entry)
@@ -159,11 +166,13 @@ class NestModel:
             out.fma += p.fma
             out.overhead += p.overhead
             out.forks += p.forks
+            out.phases += p.phases
         if len(parts) > 1:
             out.bytes = sizes(out.footprint, self.buffers, middle, self.machine.line_bytes)
             out.traffic = self.fitting(out.bytes, out.traffic, parallel)
         else:
             out.bytes = parts[0].bytes
+        out.phases = in_sequence(out.phases, out.traffic, self.machine.window_cycles)
         return out
 
     def fitting(
@@ -192,7 +201,7 @@ class NestModel:
         body = self.body(loop.body, inner_middle, {**outer, loop.var: (first, last)}, parallel or is_parallel)
         n = trip.count
         if n <= 0:
-            return Node({}, {}, ({}, {}, {}), Work(), 0.0, 0.0, 0.0, 0.0, 0.0)
+            return _nothing()
         footprint: Footprint = {}
         for full, entry in body.footprint.items():
             name = full[0]
@@ -211,16 +220,19 @@ class NestModel:
         rounds = math.ceil(n / units) if units > 1 else n
         step = max(body.cycles, self.latency(loop))
         per_iteration = 0.0 if loop.kind is LoopKind.UNROLL else _ITERATION_CYCLES
+        whole = (traffic[0], traffic[1], traffic[2])
+        longer = rounds * (step / body.cycles if body.cycles else 1.0)
         return Node(
             footprint,
             bytes_,
-            (traffic[0], traffic[1], traffic[2]),
+            whole,
             work,
             step * rounds,
             (body.busy + step - body.cycles) * n,
             body.fma * rounds,
             (body.overhead + per_iteration) * rounds,
             body.forks * n + (1 if units > 1 else 0),
+            repeated(body.phases, longer, whole),
         )
 
     def branch(
@@ -308,6 +320,10 @@ class NestModel:
         return whole, shares
 
 
+def _nothing() -> Node:
+    return Node({}, {}, ({}, {}, {}), Work(), 0.0, 0.0, 0.0, 0.0, 0.0, [])
+
+
 def _add(into: Traffic, other: Traffic, times: float) -> Traffic:
     for k, v in other.items():
         into[k] = into.get(k, 0.0) + v * times
@@ -320,7 +336,7 @@ def _scaled(node: Node, weight: float) -> Node:
     l1, l2, l3 = (_add({}, t, weight) for t in node.traffic)
     return Node(
         node.footprint, node.bytes, (l1, l2, l3), work, node.cycles * weight, node.busy * weight, node.fma * weight,
-        node.overhead * weight, node.forks * weight,
+        node.overhead * weight, node.forks * weight, repeated(node.phases, weight, (l1, l2, l3)),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from ..ir.op import Op
 from .alternatives import Alternative, alternatives
 from .cost import CostReport, analyse
 from .instantiate import instantiate
+from .passes.prefetch import Prefetching
 from .passes.streaming_stores import StreamingStores
 from .plan import Plan, block_definitions
 from .planner import Choices, make_plan
@@ -123,7 +124,7 @@ class _Search:
         self.seen.add((alternative.label, plan))
         self.left -= 1
         program = instantiate(alternative.op, plan, self.machine.sram_bytes)
-        costed = analyse(StreamingStores().run(program), self.machine, self.symbols)
+        costed = analyse(Prefetching().run(StreamingStores().run(program)), self.machine, self.symbols)
         self.report.lower_bound = max(self.report.lower_bound, lower_bound(costed, self.machine))
         out = Candidate(
             alternative.label,
