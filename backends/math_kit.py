@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from ..ir.dtypes import DType
 from ..ir.expr import Call, Const, Expr, Fn, Ref
@@ -15,6 +16,39 @@ class Step:
     name: str
     expr: Expr
     dtype: DType
+
+
+class Wide(Enum):
+    """What AVX-512 does in one instruction on 16 f32; `wide` sequences use these beside the primitives of `Fn`.
+
+    The integer operand of LOOKUP may hold anything above its low bits."""
+
+    LOOKUP = "lookup"  # table[i mod 16] or table[i mod 32]; its argument is an i32
+    EXPONENT = "exponent"  # floor(log2|x|), subnormals too; -inf for 0, inf for +-inf
+    MANTISSA = "mantissa"  # m in [3/4, 3/2) with x = m * 2**whole; 1 for +-0 and inf; NaN below zero
+    RECIPROCAL = "reciprocal"  # 1/x to 14 bits
+    RSQRT = "rsqrt"  # 1/sqrt(x) to 14 bits; exact at 0 and inf, NaN below zero
+    SCALE = "scale"  # x * 2**floor(n), rounded once
+    COPYSIGN = "copysign"  # |x| with the sign of y
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction(Expr):
+    """`op` of f32 arguments, which are names of earlier steps or literals."""
+
+    op: Wide
+    args: tuple[Expr, ...]
+    table: tuple[float, ...] = ()
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.args
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        return Instruction(self.op, children, self.table)
 
 
 class Kit:
@@ -51,6 +85,9 @@ class Kit:
 
     def pick(self, condition: Expr, a: Expr | float, b: Expr | float) -> Expr:
         return self.f(Fn.SELECT, condition, a, b)
+
+    def wide(self, op: Wide, *args: Expr, table: tuple[float, ...] = ()) -> Expr:
+        return self.let(Instruction(op, args, table))
 
     def polynomial(self, coefficients: tuple[float, ...], x: Expr) -> Expr:
         """Horner's rule."""

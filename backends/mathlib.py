@@ -1,7 +1,8 @@
 """Mathematical functions as straight-line sequences of primitive functions, shared by the CPU targets.
 
 Errors in units in the last place: at most 1 for exp, exp2, log and pow; 1.2 for log2, log1p and erf; 1.5 for rsqrt;
-2.2 for expm1, tanh and sigmoid; in f32 as in f64.
+2.2 for expm1, tanh and sigmoid; in f32 as in f64. `wide` sequences: 1 for exp and tanh, 1.1 for rsqrt, 1.6 for the
+rest; signs of zeros are kept.
 NaN, infinities, signs of overflow and domain errors are as in IEEE 754; the sign of a zero result is not kept by tanh
 and erf. Arguments may be subnormal. sin and cos reduce in double precision and hold to |x| about
 1e9 in f32 and 1e7 in f64; beyond, the reduction loses its digits and the result is only bounded. All of this with
@@ -18,7 +19,7 @@ from functools import cache
 
 from ..ir.errors import InternalError
 from ..ir.expr import Expr, Fn, Ref
-from . import math_functions
+from . import math_functions, math_wide
 from .math_kit import Kit, Step
 from .math_power import power
 
@@ -36,17 +37,33 @@ _FUNCTIONS: dict[Fn, Callable[[Kit, Expr], Expr]] = {
     Fn.COS: math_functions.cos,
     Fn.RSQRT: math_functions.rsqrt,
 }
+_WIDE: dict[Fn, Callable[[Kit, Expr], Expr]] = {
+    Fn.ERF: math_wide.erf,
+    Fn.TANH: math_wide.tanh,
+    Fn.SIGMOID: math_wide.sigmoid,
+    Fn.LOG: math_wide.log,
+    Fn.LOG2: math_wide.log2,
+    Fn.LOG1P: math_wide.log1p,
+    Fn.RSQRT: math_wide.rsqrt,
+    Fn.EXP: math_wide.exp,
+}
 LIBRARY = frozenset({*_FUNCTIONS, Fn.POW})
 
 
 @cache
-def sequence(fn: Fn, double: bool, saturating: bool = False) -> tuple[Step, ...]:
-    """The steps of `fn` for f64 or f32; the last one is the result. Raises InternalError for a primitive function."""
+def sequence(fn: Fn, double: bool, saturating: bool = False, wide: bool = False) -> tuple[Step, ...]:
+    """The steps of `fn` for f64 or f32; the last one is the result. `wide`: of f32 with the instructions of `Wide`
+    where that is shorter. Raises InternalError for a primitive function."""
     if fn not in LIBRARY:
         raise InternalError(f"{fn} is not a library function")
     kit = Kit(double, saturating)
     x = Ref("x")
-    result = power(kit, x, Ref("y")) if fn is Fn.POW else _FUNCTIONS[fn](kit, x)
+    if fn is Fn.POW:
+        result = power(kit, x, Ref("y"))
+    elif wide and not double and fn in _WIDE:
+        result = _WIDE[fn](kit, x)
+    else:
+        result = _FUNCTIONS[fn](kit, x)
     kit.let(result)
     return tuple(kit.steps)
 

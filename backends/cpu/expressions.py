@@ -5,12 +5,14 @@ from __future__ import annotations
 from ...ir.dtypes import DType
 from ...ir.errors import InternalError
 from ...ir.expr import COMPARISONS, Call, Cast, Const, Coord, Expr, Fn, Ref, Var
+from ..math_kit import Instruction
 from ..mathlib import LIBRARY, sequence
 from . import arith
 from .context import Context
 from .linear import Split, has_lanes, split
 from .llvm_text import ARITHMETIC, Elem, Value, arithmetic_elem, index, literal, vector_literal
 from .tiles import Spot
+from .wide import instruction
 
 # Values by the identity of their expression; the expression is kept so that its identity is not given out again.
 Memo = dict[int, tuple[Value, Expr]]
@@ -68,8 +70,9 @@ def _library(ctx: Context, fn: Fn, args: list[Value]) -> Value:
     """A mathematical function by its sequence of primitives."""
     elem = args[0].elem if args[0].elem.is_float else Elem.F64
     args = [arith.convert(ctx.code, a, elem) for a in args]
-    wide = ctx.options.features.has_scalef and args[0].lanes * args[0].elem.bits >= 128
-    steps = sequence(fn, elem is Elem.F64, wide)
+    avx512 = ctx.options.features.has_scalef
+    saturating = avx512 and args[0].lanes * args[0].elem.bits >= 128
+    steps = sequence(fn, elem is Elem.F64, saturating, avx512)
     values: dict[str, Value] = dict(zip(("x", "y"), args, strict=False))
 
     def run(e: Expr) -> Value:
@@ -80,6 +83,8 @@ def _library(ctx: Context, fn: Fn, args: list[Value]) -> Value:
                 return _constant(ctx, e.value, e.dtype)
             case Cast(dtype, arg):
                 return arith.cast(ctx.code, run(arg), dtype)
+            case Instruction(op, operands, table):
+                return instruction(ctx.code, op, [run(a) for a in operands], table)
             case Call(inner, operands):
                 given = [run(a) for a in operands]
                 if inner in LIBRARY:

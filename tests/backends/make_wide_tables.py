@@ -1,0 +1,136 @@
+"""Makes backends/math_wide_tables.py: python tests/backends/make_wide_tables.py > backends/math_wide_tables.py
+
+Every interval's polynomial is a weighted least-squares fit at Chebyshev nodes (within a few per cent of the minimax
+polynomial), whose coefficients are rounded to f32 one after another, the later ones refitted after each rounding.
+Where a table holds values of a logarithm, the points are chosen so that the values lie within about 2**-10 of half a
+unit in the last place of f32 numbers (Gal 1986). The tests in test_math_wide.py measure what comes out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+f32 = np.float32
+ERF_LOW = float(f32(2 / math.sqrt(math.pi) - float(f32(2 / math.sqrt(math.pi)))))
+
+
+def erf(x: Any) -> Any:
+    return np.array([math.erf(v) for v in x])
+
+
+def rounded_fit(powers: list[Any], target: Any, weight: Any, fixed: tuple[float, ...] = ()) -> list[float]:
+    """Coefficients of `target` over `powers`, each rounded to f32 before the next is found."""
+    found = list(fixed)
+    for j in range(len(fixed), len(powers)):
+        rest = target - sum((c * p for c, p in zip(found, powers, strict=False)), np.zeros_like(target))
+        matrix = np.stack(powers[j:], 1) * weight[:, None]
+        scale = np.abs(matrix).max(0)
+        solved = np.linalg.lstsq(matrix / scale, rest * weight, rcond=None)[0] / scale
+        found.append(float(f32(solved[0])))
+    return found
+
+
+def nodes(low: float, high: float, count: int = 64) -> tuple[Any, Any]:
+    k = np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return (low + high) / 2 + (high - low) / 2 * k, 1 / np.sqrt(np.sqrt(1 - k * k))
+
+
+def pieces(f: Callable[[Any], Any], step: float, count: int, degree: int, limit: float) -> list[list[float]]:
+    """Rows of coefficients of f(k*step + d), |d| <= step/2, errors relative to f; f is odd, so f(0) = 0."""
+    rows = []
+    for k in range(count):
+        centre = k * step
+        d, weight = nodes(-step / 2 if k else 1e-9, step / 2 if k < count - 1 else limit - centre)
+        y = f(centre + d)
+        slope = (float(f32(f(np.array([1e-12]))[0] / 1e-12)),) if k == 0 else ()
+        start = (float(f32(f(np.array([centre]))[0])), *slope)
+        rows.append(rounded_fit([d**i for i in range(degree + 1)], y, weight / np.abs(y), start))
+    return rows
+
+
+def logarithm(base: float) -> tuple[list[float], list[float]]:
+    """1/c and log(c) of 16 intervals of [3/4, 3/2), by the leading four bits of the mantissa."""
+    inverses, logs = [], []
+    for k in range(16):
+        low = 1 + k / 16
+        middle = low + 1 / 32 if k < 8 else (low + 1 / 32) / 2
+        if k in (0, 15):  # next to 1 the error is to be relative to log(m)
+            inverses.append(1.0)
+            logs.append(0.0)
+            continue
+        near = f32(1 / middle)
+        candidates = near + np.arange(-2000, 2001) * np.spacing(near)
+        values = -np.log(candidates.astype(np.float64)) / math.log(base)
+        error = np.abs(values - values.astype(f32)) / np.spacing(np.abs(values.astype(f32)))
+        best = int(error.argmin())
+        inverses.append(float(candidates[best]))
+        logs.append(float(f32(values[best])))
+    return inverses, logs
+
+
+def log_tail(base: float, degree: int) -> list[float]:
+    """log(1 + r) = r*L + r^2 * P(r) with L = 1 for e."""
+    r, weight = nodes(-0.0335, 0.0626)
+    r = np.where(np.abs(r) < 1e-5, 1e-5, r)
+    target = (np.log1p(r) - r) / math.log(base)
+    return rounded_fit([r ** (i + 2) for i in range(degree + 1)], target, weight / np.abs(r))
+
+
+def show(name: str, values: list[float]) -> str:
+    text = ", ".join(repr(float(str(f32(v)))) for v in values)
+    lines, line = [], ""
+    for word in text.split(" "):
+        if len(line) + len(word) > 108:
+            lines.append(line.rstrip())
+            line = ""
+        line += word + " "
+    lines.append(line.rstrip() + ",")
+    return f"{name} = (\n" + "\n".join("    " + x for x in lines) + "\n)"
+
+
+def main() -> None:
+    head = "Coefficients for `math_wide`: a row for each power, an entry for each interval."
+    print(f'"""{head}\n\nMade by tests/backends/make_wide_tables.py, where the method is described."""\n')
+    print("from __future__ import annotations\n\n# fmt: off")
+    tables = {
+        "ERF": (lambda x: erf(x) - ERF_LOW * x, 0.2532958984375, 16, 5, 3.926),
+        "TANH": (np.tanh, 0.28765869140625, 32, 6, 9.06),
+    }
+    for name, (f, step, count, degree, limit) in tables.items():
+        if name == "ERF":  # the low part of the slope multiplies d, not x
+            rows = []
+            for k in range(count):
+                centre = k * step
+
+                def shifted(x: Any, centre: float = centre) -> Any:
+                    return erf(x) - ERF_LOW * (x - centre)
+
+                rows.append(pieces(shifted, step, count, degree, limit)[k])
+        else:
+            rows = pieces(f, step, count, degree, limit)
+        print(f"{name}_STEP = {step!r}\n{name}_LIMIT = {limit!r}")
+        for i in range(degree + 1):
+            print(show(f"{name}_{i}", [row[i] for row in rows]))
+        print(f"{name} = ({', '.join(f'{name}_{i}' for i in range(degree + 1))})")
+    print(f"ERF_LOW = {ERF_LOW!r}")
+    exact = [2.0 ** (k / 16) for k in range(16)]
+    print(show("EXP", exact))
+    print(show("EXP_LOW", [v - float(f32(v)) for v in exact]))
+    d, weight = nodes(-math.log(2) / 32 * 1.001, math.log(2) / 32 * 1.001)
+    d = np.where(np.abs(d) < 1e-6, 1e-6, d)
+    tail = rounded_fit([d**2, d**3], np.expm1(d) - d, weight)
+    print(show("EXP_TAIL", tail))
+    for name, base in (("LOG", math.e), ("LOG2", 2.0)):
+        inverses, logs = logarithm(base)
+        print(show(f"{name}_INVERSE", inverses))
+        print(show(f"{name}_VALUE", logs))
+        print(show(f"{name}_TAIL", log_tail(base, 3)))
+    print("# fmt: on")
+
+
+if __name__ == "__main__":
+    main()
