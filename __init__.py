@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .autotune.tuner import tune
     from .compiler.driver import compile, load
     from .compiler.kernel import Kernel
     from .ir.errors import (
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 _HOME = {
     "compile": ".compiler.driver",
     "load": ".compiler.driver",
+    "tune": ".autotune.tuner",
     "Kernel": ".compiler.kernel",
     **dict.fromkeys(("fn", "monoid", "op"), ".ir.python_front"),
     **dict.fromkeys(
@@ -62,6 +64,7 @@ __all__ = [
     "load",
     "monoid",
     "op",
+    "tune",
 ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from .ir.errors import UserError
 
-OFF = "off"  # as WEFT_CACHE_DIR
+OFF = "off"  # as WEFT_CACHE_DIR or WEFT_RECORDS
 
 
 def _text(value: str) -> str:
@@ -60,6 +60,7 @@ class Settings:
         "WEFT_CACHE_DIR", _text, None, "where compiled kernels and reproducers are kept; off: no kernels"
     )
     cache_bytes: int = _setting("WEFT_CACHE_BYTES", _bytes, 1 << 30, "bytes of compiled kernels kept on disk")
+    records: str | None = _setting("WEFT_RECORDS", _text, None, "where tuning records are kept; off: none are used")
     huge_pages: bool = _setting("WEFT_HUGE_PAGES", _flag, True, "ask for huge pages for large buffers")
     pool_bytes: int = _setting("WEFT_POOL_BYTES", _bytes, 1 << 29, "bytes of freed large buffers kept for reuse")
     poison: bool = _setting("WEFT_POISON", _flag, False, "fill new buffers with 0xFF (NaN) before a kernel runs")
@@ -105,6 +106,16 @@ def kernel_cache_directory(settings: Settings | None = None) -> Path | None:
     now = settings or current()
     off = not now.cache or now.cache_bytes == 0 or (now.cache_dir or "").lower() == OFF
     return None if off else cache_directory(now)
+
+
+def records_directory(settings: Settings | None = None) -> Path | None:
+    """Where tuning records are kept (not created); None where they are turned off."""
+    chosen = (settings or current()).records
+    if chosen:
+        return None if chosen.lower() == OFF else Path(chosen)
+    from platformdirs import user_data_path
+
+    return user_data_path("weft") / "records"
 
 
 def describe() -> list[tuple[str, str, str]]:

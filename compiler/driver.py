@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from .. import settings
 from ..backends.machine import Machine
 from ..backends.target import Target, get_target
 from ..ir import gir
-from ..ir.errors import InternalError, UserError, VerifyError
+from ..ir.errors import InternalError, ScheduleError, UserError, VerifyError
 from ..ir.gir_printer import print_program
 from ..ir.op import Op
 from ..ir.op_printer import print_op
@@ -29,6 +30,10 @@ from .signature import signature_of
 if TYPE_CHECKING:
     from .lower import LowerResult
 
+# The module that finds a tuned plan: `chosen(folder, op, bindings, target, threads) -> Chosen | None`. It is imported
+# by name, where there are records, because tuning stands on the compiler and not the other way round.
+TUNED = "weft.autotune.lookup"
+
 
 def compile(
     op: Any,
@@ -40,6 +45,7 @@ def compile(
     entry: str | None = None,
     machine: str | None = None,
     cache: bool = True,
+    records: bool | str | Path = True,
     **schedule: Any,
 ) -> Kernel:
     """Compile `op` (an Op, a function under `@weft.op`, the path of a `.gir` file, or its text) for `target`.
@@ -48,7 +54,9 @@ def compile(
     at the first call with new extents (`specialise="auto"`) or once with symbolic extents (`"never"`). `threads` is
     the number of threads of a call (default: WEFT_THREADS, then all cores that the process may use). `entry` chooses
     an operator of a file with several; `machine` a machine description; `cache=False` compiles anew whatever was
-    compiled before and keeps nothing (see docs/cache.md); further options are those of `LowerOptions`.
+    compiled before and keeps nothing (see docs/cache.md). A plan that `weft.tune` has measured as the best for these
+    extents, machine and threads is taken; `records` names another directory to look in, False looks nowhere (see
+    docs/autotune.md). Further options are those of `LowerOptions`; with any of them records are not asked.
 
     Raises a UserError for what is wrong with the program or the request, InternalError for a bug of weft.
     """
@@ -62,14 +70,16 @@ def compile(
         machine=machine or now.machine,
         schedule=_schedule(schedule) if schedule else None,
     )
-    kernel = make_kernel(program, options, cache)
+    kernel = make_kernel(program, options, cache, records)
     if len(options.bind) == len(kernel.signature.symbols):
         kernel.variant(**dict(options.bind))
     return kernel
 
 
-def make_kernel(program: Op | gir.Program, options: Options, cache: bool = True) -> Kernel:
-    """A kernel with nothing scheduled yet; `cache`: it may use and fill the kernel cache.
+def make_kernel(
+    program: Op | gir.Program, options: Options, cache: bool = True, records: bool | str | Path = True
+) -> Kernel:
+    """A kernel with nothing scheduled yet; `cache`: it may use and fill the kernel cache; `records` as in `compile`.
 
     Raises TargetError for an unknown target or machine.
     """
@@ -79,18 +89,45 @@ def make_kernel(program: Op | gir.Program, options: Options, cache: bool = True)
     if isinstance(program, gir.Program):
         return Kernel(program, target, options, None, now.variants, not front.covers(program), shelf)
     op = program
-    lowering = options.schedule or LowerOptions()
+    folder = _records(records) if options.schedule is None else None
 
-    def schedule(bindings: Mapping[str, int]) -> LowerResult:
-        return lower_op(op, bindings, target, lowering)
+    def choose(bindings: Mapping[str, int]) -> LowerOptions | None:
+        if folder is None or not folder.is_dir():
+            return options.schedule
+        threads = options.threads or settings.current().threads or settings.threads_available()
+        found = import_module(TUNED).chosen(folder, op, bindings, target, threads)
+        return options.schedule if found is None else LowerOptions(chosen=found)
 
-    return Kernel(op, target, options, schedule, now.variants, shelf=shelf)
+    def schedule(bindings: Mapping[str, int], lowering: LowerOptions | None) -> LowerResult:
+        try:
+            return lower_op(op, bindings, target, lowering or LowerOptions())
+        except ScheduleError:
+            if lowering is options.schedule:
+                raise
+            return lower_op(op, bindings, target, LowerOptions())  # the record is of another state of weft
+
+    return Kernel(op, target, options, schedule, now.variants, shelf=shelf, choose=choose)
+
+
+def _records(given: bool | str | Path) -> Path | None:
+    """The directory of tuning records, if any. Raises UserError."""
+    if given is True:
+        return settings.records_directory()
+    if given is False:
+        return None
+    if not isinstance(given, str | Path):
+        raise UserError(f"records={given!r} is not a directory, True or False")
+    return Path(given)
 
 
 def lower(op: Op, machine: Machine, options: LowerOptions) -> LowerResult:
     """See `compiler/lower.py`. It is imported here, when something has to be scheduled: a kernel from the cache was."""
     from . import lower as scheduling
 
+    if options.chosen is not None:
+        from .chosen import lower_chosen
+
+        return lower_chosen(op, machine, options.chosen)
     return scheduling.lower(op, machine, options)
 
 

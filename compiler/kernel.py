@@ -7,7 +7,7 @@ allocate what is missing (`memory`), pick or build the variant for these extents
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,14 +66,16 @@ class Kernel:
         program: Op | gir.Program,
         target: Target,
         options: Options,
-        lower: Callable[[Mapping[str, int]], LowerResult] | None,
+        lower: Callable[[Mapping[str, int], LowerOptions | None], LowerResult] | None,
         limit: int,
         clear: bool = False,
         shelf: Shelf | None = None,
+        choose: Callable[[Mapping[str, int]], LowerOptions | None] | None = None,
     ) -> None:
         """`lower` schedules the op with some symbols bound; None for a program that is already scheduled. `clear`:
         outputs are zeroed before each call, because the program is not shown to write all of them. `shelf`: where
-        variants are kept for other kernels and processes, if anywhere."""
+        variants are kept for other kernels and processes, if anywhere. `choose`: the options for some symbols, where
+        they are not those of `options`."""
         self.program = program
         self.target = target
         self.options = options
@@ -81,6 +83,7 @@ class Kernel:
         self._lower = lower
         self._clear = clear
         self._shelf = shelf
+        self._choose = choose
         self._gathers = gathers.find(program) if isinstance(program, Op) else ()
         self._fixed = {name: Source(value, "bind") for name, value in options.bind}
         self._variants: Variants[Key] = Variants(self._build, limit)
@@ -227,16 +230,17 @@ class Kernel:
 
     def _build(self, key: Key) -> Variant:
         bindings = dict(key)
+        lowering = self._choose(bindings) if self._choose is not None else self.options.schedule
 
         def scheduled() -> gir.Program:
             if self._lower is not None:
-                return self._lower(bindings).program
+                return self._lower(bindings, lowering).program
             assert isinstance(self.program, gir.Program)
             return self.program
 
         if self._shelf is None:
             return Variant(bindings, scheduled(), self.target)
-        return self._shelf.variant(self.program, bindings, scheduled)
+        return replace(self._shelf, schedule=lowering).variant(self.program, bindings, scheduled)
 
     def variant(self, **symbols: int) -> Variant:
         """The compiled form for these extents; without any, the one called last, or else the symbolic form."""

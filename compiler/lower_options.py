@@ -6,8 +6,20 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """One plan, named as data: the alternative it belongs to, its `Choices` as JSON text with sorted keys, and
+    `plan_digest` of what they gave when it was chosen (compiler/chosen.py)."""
+
+    alternative: str
+    choices: str
+    plan: str
+
+
+@dataclass(frozen=True)
 class LowerOptions:
-    """`search`: compare plans by modelled time, else the default plan is taken. `nodes`: how many plans to cost."""
+    """`search`: compare plans by modelled time, else the default plan is taken. `nodes`: how many plans to cost.
+    `chosen`: write out this plan and search for none; a ScheduleError where it does not come out as it did then."""
 
     search: bool = True
     nodes: int = 48
+    chosen: Chosen | None = None

@@ -22,27 +22,27 @@ def as_text(kernel: str, target: str, report: CostReport) -> str:
     rows = [("bytes", "read", "written", "total", "/ compulsory")]
     rows += [_row(name, moved, report.compulsory) for name, moved in report.levels.items()]
     rows.append(_row("compulsory", report.compulsory, report.compulsory))
-    out = [f"{kernel} on {target}", *_table(rows), ""]
+    out = [f"{kernel} on {target}", *table(rows), ""]
     out += [
-        f"flops            {_count(report.flops)} (of them transcendental: {_count(report.transcendentals)})",
+        f"flops            {count_text(report.flops)} (of them transcendental: {count_text(report.transcendentals)})",
         f"bound by         {report.bound}",
-        f"predicted time   {_time(report.predicted_seconds)}",
+        f"predicted time   {time_text(report.predicted_seconds)}",
         "",
     ]
     kernels = [("kernel", "dram bytes", "flops", "units", "bound", "time")]
     for part in report.kernels:
-        dram = _count(part.levels["dram"].total)
-        time = _time(part.predicted_seconds)
-        kernels.append((part.name, dram, _count(part.flops), f"{part.units:.3g}", str(part.bound), time))
-    return "\n".join([*out, *_table(kernels)])
+        dram = count_text(part.levels["dram"].total)
+        time = time_text(part.predicted_seconds)
+        kernels.append((part.name, dram, count_text(part.flops), f"{part.units:.3g}", str(part.bound), time))
+    return "\n".join([*out, *table(kernels)])
 
 
 def _row(name: str, moved: Bytes, compulsory: Bytes) -> tuple[str, str, str, str, str]:
     ratio = f"{moved.total / compulsory.total:.2f}" if compulsory.total else "-"
-    return name, _count(moved.read), _count(moved.written), _count(moved.total), ratio
+    return name, count_text(moved.read), count_text(moved.written), count_text(moved.total), ratio
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns of equal width: the first at the left, the others at the right."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     out = []
@@ -52,11 +52,11 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return out
 
 
-def _count(value: float) -> str:
+def count_text(value: float) -> str:
     return f"{round(value):,}".replace(",", " ") if math.isfinite(value) else str(value)
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     return f"{seconds * 1e3:.4g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.4g} us"
 
 

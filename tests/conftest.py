@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share. Nothing is written to the user's own cache directory."""
+"""Fixtures that every room's tests share. Nothing is written to the user's own directories."""
 
 from __future__ import annotations
 
@@ -34,4 +34,5 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["WEFT_VERIFY"] = "1"
     os.environ["WEFT_CACHE"] = "0"  # tests that want the kernel cache turn it on; the others are to compile
+    os.environ["WEFT_RECORDS"] = "off"
     os.environ["WEFT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))

@@ -1,4 +1,5 @@
-"""`weft inspect FILE.gir [--bind M=4096] [--json]`: the cost report of an operator."""
+"""`weft inspect FILE.gir [--bind M=4096] [--search] [--json]`: the cost report of an operator, or what the search
+considered."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from ...ir.errors import UserError
+from ...ir.op import Op
 from ..report import as_data, as_text
 from . import common
 
@@ -17,6 +20,7 @@ from . import common
 @click.option(
     "--text", "form", type=click.Choice(["op", "gir", "graph"]), help="Print this form of the program instead."
 )
+@click.option("--search", "search", is_flag=True, help="Show every plan that was considered, and why one won.")
 @click.option("--source", "source", is_flag=True, help="Print the text that the target emits instead.")
 def command(
     file: Path,
@@ -27,11 +31,15 @@ def command(
     as_json: bool,
     form: str | None,
     source: bool,
+    search: bool,
 ) -> None:
     """Bytes at each level beside the compulsory bytes, flops, the binding limit and the predicted time."""
     from ..driver import compile
 
     values = common.bindings(bind)
+    if search:
+        click.echo(_considered(file, entry, values, target, machine, as_json))
+        return
     with common.progress(f"compiling {file.name}"):
         kernel = compile(file, target, bind=values, entry=entry, machine=machine)
         if form is not None or source:
@@ -43,3 +51,27 @@ def command(
             if open_symbols:
                 click.echo(f"weft: not bound, counted as 1024: {', '.join(open_symbols)} (--bind fixes them)", err=True)
     click.echo(shown.rstrip("\n"))
+
+
+def _considered(
+    file: Path, entry: str | None, values: dict[str, int], target: str | None, machine: str | None, as_json: bool
+) -> str:
+    """What `--search` prints. Records are not asked: this is the search's own answer."""
+    from ... import settings
+    from ...backends.target import get_target
+    from .. import considered, extents
+    from ..driver import lower_op
+    from ..lower_options import LowerOptions
+    from ..signature import signature_of
+
+    op = common.read_program(file, entry)
+    if not isinstance(op, Op):
+        raise UserError(f"'{op.name}' was scheduled by hand: nothing was searched", remedy="an op")
+    given = extents.check_bindings(signature_of(op), values, "--bind")
+    now = settings.current()
+    chosen = get_target(target or now.target, machine or now.machine)
+    with common.progress(f"searching {file.name}"):
+        result = lower_op(op, {n: s.value for n, s in given.items()}, chosen, LowerOptions())
+        if as_json:
+            return json.dumps(considered.as_data(result, chosen.machine), indent=2)
+        return f"{op.name} on {chosen.name}\n{considered.as_text(result, chosen.machine)}"

@@ -10,17 +10,13 @@ import click
 import numpy as np
 
 from ...ir.dtypes import DType
-from ...ir.errors import BindError, CallError, UserError
+from ...ir.errors import CallError, UserError
 from ...ir.op import Op, Tensor
-from .. import extents
+from ..agreement import TOLERANCE, largest_error, random_inputs
 from ..kernel import Kernel
-from ..signature import Signature
 from . import common
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-# Largest error of a result, in units of the largest magnitude of the reference, that --check accepts.
-TOLERANCE = {DType.F64: 1e-10, DType.F32: 1e-4, DType.F16: 1e-2, DType.BF16: 4e-2}
 
 
 @click.command("run")
@@ -59,7 +55,7 @@ def command(
     _known(sinks, signature.outputs, "output")
     arrays: dict[str, Any] = {t.name: read_array(sources[t.name], t) for t in signature.inputs if t.name in sources}
     if random:
-        arrays = random_inputs(signature, arrays, values, seed)
+        arrays = random_inputs(kernel.program, arrays, values, seed)
     with common.progress(f"running {kernel.name}"):
         result = kernel(**arrays)
     results = dict(zip([t.name for t in signature.outputs], _tuple(result), strict=True))
@@ -100,27 +96,6 @@ def storable(array: Any) -> Array:
     return plain.view(np.uint16) if plain.dtype == DType.BF16.numpy else plain
 
 
-def random_inputs(signature: Signature, given: Mapping[str, Any], bind: Mapping[str, int], seed: int) -> dict[str, Any]:
-    """The given arrays and random ones for the rest: floats normal, integers and booleans 0 or 1."""
-    rng = np.random.default_rng(seed)
-    named = extents.check_bindings(signature, bind, "--bind")
-    known = [(t, np.shape(given[t.name])) for t in signature.inputs if t.name in given]
-    try:
-        values = extents.solve(signature, [(t, s) for t, s in known if len(s) == len(t.shape)], named)
-    except BindError as error:
-        error.remedy = error.remedy and "--bind SYMBOL=N for every symbol that no --input determines"
-        raise
-    out: dict[str, Any] = {}
-    for tensor in signature.inputs:
-        if tensor.name in given:
-            out[tensor.name] = given[tensor.name]
-            continue
-        shape = extents.shape_of(tensor, values)
-        drawn = rng.standard_normal(shape) if tensor.dtype.is_float else rng.integers(0, 2, shape)
-        out[tensor.name] = np.asarray(drawn).astype(tensor.dtype.numpy)
-    return out
-
-
 def _check(kernel: Kernel, arrays: Mapping[str, Any], bind: Mapping[str, int], results: Mapping[str, Array]) -> None:
     """Raises UserError where a result differs by more than its tolerance."""
     if not isinstance(kernel.program, Op):
@@ -139,22 +114,6 @@ def _check(kernel: Kernel, arrays: Mapping[str, Any], bind: Mapping[str, int], r
             wrong.append(tensor.name)
     if wrong:
         raise CallError(f"results differ from the interpreter: {', '.join(wrong)}", remedy="report this program")
-
-
-def largest_error(found: Any, expected: Any, dtype: DType) -> float:
-    """Relative to the largest finite magnitude of the reference (at least 1); infinite where NaN or infinities differ,
-    or where integers do."""
-    actual, reference = np.asarray(found), np.asarray(expected)
-    if not dtype.is_float:
-        return 0.0 if np.array_equal(actual, reference) else float("inf")
-    actual, reference = actual.astype(np.float64), reference.astype(np.float64)
-    finite = np.isfinite(reference)
-    if not np.array_equal(actual[~finite], reference[~finite], equal_nan=True) or not np.isfinite(actual[finite]).all():
-        return float("inf")
-    if not finite.any():
-        return 0.0
-    scale = max(1.0, float(np.abs(reference[finite]).max()))
-    return float(np.abs(actual[finite] - reference[finite]).max()) / scale
 
 
 def _known(given: Mapping[str, Path], tensors: tuple[Tensor, ...], what: str) -> None:

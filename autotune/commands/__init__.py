@@ -1,0 +1,1 @@
+"""Commands of the command line that need this room; `compiler/cli.py` names them."""
