@@ -48,7 +48,10 @@ def erf(k: Kit, x: Expr) -> Expr:
 
 
 def tanh(k: Kit, x: Expr) -> Expr:
-    index, d = _piece(k, x, tables.TANH_STEP, tables.TANH_LIMIT)
+    """Intervals of relative width by the exponent and two bits of the mantissa of 2 + scale*|x|."""
+    a = k.f(Fn.MIN, tables.TANH_LIMIT, k.f(Fn.ABS, x))
+    index = k.whole(Fn.FLOORDIV, _bits(k, k.f(Fn.FMA, a, tables.TANH_SCALE, 2.0)), k.i(1 << 21))
+    d = k.f(Fn.SUB, a, _lookup(k, tables.TANH_CENTRE, index))
     return k.wide(Wide.COPYSIGN, _horner(k, tables.TANH, index, d), x)
 
 

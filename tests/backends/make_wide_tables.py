@@ -52,6 +52,27 @@ def pieces(f: Callable[[Any], Any], step: float, count: int, degree: int, limit:
     return rows
 
 
+def quarters(f: Callable[[Any], Any], scale: float, degree: int, limit: float) -> tuple[list[float], list[list[float]]]:
+    """Centres and rows of coefficients of f(centre + d) for the 16 intervals by the exponent and the leading two bits
+    of the mantissa of 2 + scale*x, which lies in 2 .. 32."""
+    centres, rows = [], []
+    for k in range(16):
+        width = 2.0 ** (k // 4) / 2
+        edge = (4 + k % 4) * width
+        low, high = (edge - 2) / scale, min(limit, (edge + width - 2) / scale)
+        near = f32((low + high) / 2)
+        candidates = near + np.arange(-2000, 2001) * np.spacing(near)
+        values = f(candidates.astype(np.float64))
+        error = np.abs(values - values.astype(f32)) / np.spacing(np.abs(values.astype(f32)))
+        centre = 0.0 if k == 0 else float(candidates[int(error.argmin())])
+        d, weight = nodes(max(low, 1e-9) - centre, high - centre)
+        y = f(centre + d)
+        start = (0.0, 1.0) if k == 0 else (float(f32(f(np.array([centre]))[0])),)
+        centres.append(centre)
+        rows.append(rounded_fit([d**i for i in range(degree + 1)], y, weight / np.abs(y), start))
+    return centres, rows
+
+
 def logarithm(base: float) -> tuple[list[float], list[float]]:
     """1/c and log(c) of 16 intervals of [3/4, 3/2), by the leading four bits of the mantissa."""
     inverses, logs = [], []
@@ -92,30 +113,32 @@ def show(name: str, values: list[float]) -> str:
     return f"{name} = (\n" + "\n".join("    " + x for x in lines) + "\n)"
 
 
+def show_rows(name: str, rows: list[list[float]]) -> None:
+    count = len(rows[0])
+    for i in range(count):
+        print(show(f"{name}_{i}", [row[i] for row in rows]))
+    print(f"{name} = ({', '.join(f'{name}_{i}' for i in range(count))})")
+
+
 def main() -> None:
     head = "Coefficients for `math_wide`: a row for each power, an entry for each interval."
     print(f'"""{head}\n\nMade by tests/backends/make_wide_tables.py, where the method is described."""\n')
     print("from __future__ import annotations\n\n# fmt: off")
-    tables = {
-        "ERF": (lambda x: erf(x) - ERF_LOW * x, 0.2532958984375, 16, 5, 3.926),
-        "TANH": (np.tanh, 0.28765869140625, 32, 6, 9.06),
-    }
-    for name, (f, step, count, degree, limit) in tables.items():
-        if name == "ERF":  # the low part of the slope multiplies d, not x
-            rows = []
-            for k in range(count):
-                centre = k * step
+    step, limit, degree = 0.2532958984375, 3.926, 5
+    erf_rows = []
+    for k in range(16):
 
-                def shifted(x: Any, centre: float = centre) -> Any:
-                    return erf(x) - ERF_LOW * (x - centre)
+        def shifted(x: Any, centre: float = k * step) -> Any:  # the low part of the slope multiplies d, not x
+            return erf(x) - ERF_LOW * (x - centre)
 
-                rows.append(pieces(shifted, step, count, degree, limit)[k])
-        else:
-            rows = pieces(f, step, count, degree, limit)
-        print(f"{name}_STEP = {step!r}\n{name}_LIMIT = {limit!r}")
-        for i in range(degree + 1):
-            print(show(f"{name}_{i}", [row[i] for row in rows]))
-        print(f"{name} = ({', '.join(f'{name}_{i}' for i in range(degree + 1))})")
+        erf_rows.append(pieces(shifted, step, 16, degree, limit)[k])
+    print(f"ERF_STEP = {step!r}\nERF_LIMIT = {limit!r}")
+    show_rows("ERF", erf_rows)
+    scale, limit = 3.3, 9.0625
+    centres, rows = quarters(np.tanh, scale, 6, limit)
+    print(f"TANH_SCALE = {scale!r}\nTANH_LIMIT = {limit!r}")
+    print(show("TANH_CENTRE", centres))
+    show_rows("TANH", rows)
     print(f"ERF_LOW = {ERF_LOW!r}")
     exact = [2.0 ** (k / 16) for k in range(16)]
     print(show("EXP", exact))
