@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from ..ir.expr import Call, Cast, Const, Coord, Expr, Fn, Ref, Var, variables
+from ..ir.expr import Call, Cast, Const, Coord, Expr, Fn, Ref, Var, refs, variables
 from ..ir.gir import Access, Loop
 
 Coefficients = dict[str, float]
@@ -48,6 +48,7 @@ class Dim:
     hi_by: Coefficients
     count: float
     scattered: bool  # indices read from a tile: they may go anywhere
+    follows: frozenset[str] = frozenset()  # loops that change what a scattered dimension reaches
 
     def key(self) -> tuple[object, ...]:
         if not self.lo_by and not self.hi_by:
@@ -227,8 +228,10 @@ def _sum(a: _Form, b: _Form, factor: float) -> _Form:
     )
 
 
-def entry_of(access: Access, shape: tuple[float, ...], env: Mapping[str, float], extents: tuple[float, ...]) -> Entry:
-    """The footprint of one execution of an access by a tile. `env` holds the symbols alone."""
+def entry_of(access: Access, shape: tuple[float, ...], env: Mapping[str, float], extents: tuple[float, ...],
+             loops: Mapping[str, frozenset[str]]) -> Entry:  # fmt: skip
+    """The footprint of one execution of an access by a tile. `env` holds the symbols alone; `loops` the loop indices
+    that the value of a tile depends on."""
     dims = []
     for index, extent in zip(access.index, extents, strict=True):
         form = _form(index, env)
@@ -240,7 +243,8 @@ def entry_of(access: Access, shape: tuple[float, ...], env: Mapping[str, float],
             count *= shape[axis] if axis < len(shape) else 1
         if form.scattered:
             count = min(extent, max(count, math.prod(shape)))
-            dims.append(Dim(0.0, {}, max(extent - 1, 0.0), {}, count, True))
+            follows = frozenset(v for n in refs(index) for v in loops.get(n, ())) | variables(index)
+            dims.append(Dim(0.0, {}, max(extent - 1, 0.0), {}, count, True, follows))
         else:
             dims.append(Dim(lo, form.by, hi, form.by, min(count, hi - lo + 1), False))
     return tuple(dims)
@@ -257,11 +261,11 @@ def run_of(access: Access, shape: tuple[float, ...], loops: tuple[str, ...], env
         return 1.0
     width = math.prod(shape[k] for k, f in last.axes.items() if abs(f) == 1 and k < len(shape))
     for var in reversed(loops):
-        if any(f.by.get(var) for f in forms[:-1]) or any(f.scattered for f in forms[:-1]):
+        if any(f.by.get(var) for f in forms[:-1]):
             return max(1.0, width)
-        if last.by.get(var):
+        if last.by.get(var):  # the tile that scatters the other dimensions is taken to come from further out
             return math.inf
-    return math.inf
+    return max(1.0, width) if any(f.scattered for f in forms[:-1]) else math.inf
 
 
 def fold(entry: Entry, var: str, trip: Trip, extents: tuple[float, ...]) -> Entry:
@@ -269,7 +273,8 @@ def fold(entry: Entry, var: str, trip: Trip, extents: tuple[float, ...]) -> Entr
     out = []
     for dim, extent in zip(entry, extents, strict=True):
         if dim.scattered:
-            out.append(Dim(dim.lo, {}, dim.hi, {}, min(dim.count * max(trip.count, 1.0), extent), True))
+            times = max(trip.count, 1.0) if var in dim.follows else 1.0
+            out.append(Dim(dim.lo, {}, dim.hi, {}, min(dim.count * times, extent), True, dim.follows))
             continue
         low, high = dim.lo_by.get(var, 0.0), dim.hi_by.get(var, 0.0)
         if not low and not high:
@@ -304,7 +309,7 @@ def merge(into: Footprint, key: tuple[object, ...], entry: Entry) -> None:
         lo, hi = min(a.lo, b.lo), max(a.hi, b.hi)
         same = a.lo == b.lo and a.hi == b.hi
         count = max(a.count, b.count) if same else min(a.count + b.count, hi - lo + 1)
-        dims.append(Dim(lo, a.lo_by, hi, a.hi_by, count, a.scattered))
+        dims.append(Dim(lo, a.lo_by, hi, a.hi_by, count, a.scattered, a.follows | b.follows))
     into[full] = tuple(dims)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from ..backends.machine import Machine
 from ..ir.dtypes import DType
-from ..ir.expr import Call, Cast, Coord, Expr, Fn, Ref
+from ..ir.expr import Call, Cast, Coord, Expr, Fn, Ref, const, rewrite, walk
 from ..ir.gir import Access, Compute, Load, Move, Prefetch, Reduce, Stmt, Store
 from .footprint import evaluate
 
@@ -80,18 +80,18 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
     match stmt:
         case Load():
             out.load_count = 1
-            _access(out, stmt.source, tuple(map(float, stmt.shape)), types, machine, False)
+            _access(out, stmt.source, tuple(map(float, stmt.shape)), types, machine, False, shapes)
             _guard(out, stmt.predicate, stmt.shape, machine)
         case Store():
             out.store_count = 1
-            _access(out, stmt.target, tuple(map(float, stmt.shape)), types, machine, True)
+            _access(out, stmt.target, tuple(map(float, stmt.shape)), types, machine, True, shapes)
             _guard(out, stmt.predicate, stmt.shape, machine)
             _compute(out, stmt.value, stmt.shape, shapes, machine.lanes(types[stmt.target.buffer][0]))
         case Move():
             out.move_count = 1
             shape = tuple(evaluate(e, env) or 1.0 for e in stmt.shape)
-            _access(out, stmt.source, shape, types, machine, False)
-            _access(out, stmt.target, shape, types, machine, True)
+            _access(out, stmt.source, shape, types, machine, False, shapes)
+            _access(out, stmt.target, shape, types, machine, True, shapes)
         case Prefetch():
             out.loads += math.ceil(stmt.count * types[stmt.source.buffer][0] / machine.line_bytes)
         case Compute():
@@ -112,7 +112,8 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
 
 
 def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[str, Kept],
-            machine: Machine, store: bool) -> None:  # fmt: skip
+            machine: Machine, store: bool, shapes: Mapping[str, tuple[int, ...]]) -> None:  # fmt: skip
+    access = Access(access.buffer, tuple(_without_single(i, shapes) for i in access.index))
     size, scratch, extents = types[access.buffer]
     elements = math.prod(shape)
     count = vectors(shape, machine.lanes(size))
@@ -128,6 +129,17 @@ def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[
         out.loads += count
         out.l1_read += bytes_
         out.sram_read += bytes_ * scratch
+
+
+def _without_single(index: Expr, shapes: Mapping[str, tuple[int, ...]]) -> Expr:
+    """The index with tiles that hold one value for all lanes taken for numbers."""
+    if not any(isinstance(n, Ref) for n in walk(index)):
+        return index
+
+    def rule(e: Expr) -> Expr | None:
+        return const(0) if isinstance(e, Ref) and shapes.get(e.name, (2,))[-1:] in ((), (1,)) else None
+
+    return rewrite(index, rule)
 
 
 def _aliased(access: Access, lane: int, lanes: float, size: int, extents: tuple[float, ...]) -> bool:

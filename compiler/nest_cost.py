@@ -29,6 +29,8 @@ from ..ir.gir import (
     Sync,
     walk,
 )
+from ..ir.gir_sites import accesses
+from ..ir.gir_tools import tile_written, tiles_read, variables_read
 from .footprint import (
     Buffer,
     Footprint,
@@ -47,7 +49,7 @@ from .footprint import (
 from .issue import Work, vectors, work_of
 from .phases import Phase, in_sequence, repeated
 
-ASSUMED_TRIPS = 64  # of a loop bounded by data
+ASSUMED_TRIPS = 64  # of a loop bounded by data that no dimension bounds
 _FIT = 0.75  # share of a cache that a working set may fill
 _ITERATION_CYCLES = 2.0
 RUN_LOST = 384.0  # bytes of dram time lost where a run of neighbouring addresses ends (a page walk, no prefetch)
@@ -80,6 +82,7 @@ class NestModel:
         self.tensors = dict(self.buffers)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.mutable: set[str] = set()
+        self.follows: dict[str, frozenset[str]] = {}  # the loop indices that a tile's value depends on
         self.stretch: dict[tuple[str, Kind], float] = {}  # factors on dram traffic that comes in short runs
         self.capacity = tuple(_FIT * c for c in (machine.l1_bytes, machine.l2_bytes, machine.l3_bytes))
 
@@ -94,8 +97,12 @@ class NestModel:
     def enter(self, body: tuple[Stmt, ...]) -> None:
         """Note the tiles and scratch buffers of a kernel."""
         self.buffers, self.shapes, self.mutable = dict(self.tensors), {}, set()
-        self.stretch = {}
+        self.stretch, self.follows = {}, {}
         for s in walk(body):
+            name = tile_written(s)
+            if name is not None:
+                used = frozenset(v for n in tiles_read(s) for v in self.follows.get(n, ()))
+                self.follows[name] = self.follows.get(name, frozenset()) | used | variables_read(s)
             match s:
                 case Alloc() if s.level is Level.REG:
                     self.mutable.add(s.name)
@@ -193,7 +200,7 @@ class NestModel:
     def loop(
         self, loop: Loop, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]], parallel: bool
     ) -> Node:
-        trip = trip_of(loop, middle, outer, ASSUMED_TRIPS)
+        trip = trip_of(loop, middle, outer, self.most_trips(loop))
         first = trip.first + sum(f * middle[n] for n, f in trip.first_by.items())
         last = trip.last + sum(f * middle[n] for n, f in trip.last_by.items())
         inner_middle = {**middle, loop.var: (first + last) / 2}
@@ -235,6 +242,19 @@ class NestModel:
             repeated(body.phases, longer, whole),
         )
 
+    def most_trips(self, loop: Loop) -> int:
+        """Iterations of a loop whose end is data: as many as the largest dimension has room for that it runs along."""
+        if not refs(loop.lo) and not refs(loop.hi):
+            return ASSUMED_TRIPS
+        found = [
+            self.buffers[access.buffer].extents[dim]
+            for s in walk(loop.body)
+            for access, *_ in accesses(s)
+            for dim, index in enumerate(access.index)
+            if access.buffer in self.buffers and loop.var in variables(index)
+        ]
+        return max(1, int(max(found, default=float(ASSUMED_TRIPS))) // loop.step)
+
     def branch(
         self, branch: Branch, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]], parallel: bool
     ) -> list[Node]:
@@ -252,11 +272,15 @@ class NestModel:
         def note(access: Access, shape: tuple[float, ...], kind: Kind) -> None:
             buffer = self.buffers[access.buffer]
             if 0.0 not in buffer.extents:
-                merge(footprint, (access.buffer, kind), entry_of(access, shape, self.symbols, buffer.extents))
+                merge(
+                    footprint,
+                    (access.buffer, kind),
+                    entry_of(access, shape, self.symbols, buffer.extents, self.follows),
+                )
             if not buffer.scratch:
                 run = run_of(access, shape, loops, self.symbols) * buffer.element
                 key = (access.buffer, kind)
-                self.stretch[key] = max(self.stretch.get(key, 1.0), 1.0 + RUN_LOST / run)
+                self.stretch[key] = min(self.stretch.get(key, math.inf), 1.0 + RUN_LOST / run)
 
         match stmt:
             case Load():
