@@ -17,7 +17,7 @@ from ..ir.errors import WeftError
 from ..ir.gir_printer import print_program
 from ..ir.op import Op
 
-WIDER = 3  # plans that are costed per trial: the search spends its budget on more than the best
+WIDER = 2  # plans that are costed per trial
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ def best_trials(
     nodes = max(LowerOptions().nodes, WIDER * count)
     bound = specialise(op, dict(bindings))
     usual = lower(bound, machine, LowerOptions())
-    report = search(bound, machine, assumed_symbols(bound), nodes)
+    report = search(bound, machine, assumed_symbols(bound), nodes, exhaust=True)
+    considered = [*usual.report.candidates, *report.candidates]  # the first hold the default plan
     found: dict[str, Trial] = {}
-    for candidate in sorted(report.candidates, key=lambda c: c.seconds):
+    for candidate in sorted(considered, key=lambda c: c.seconds):
         chosen = as_chosen(candidate.alternative, candidate.op, candidate.choices, candidate.plan)
         if chosen.plan in found:
             continue

@@ -64,8 +64,9 @@ def preference(candidate: Candidate) -> tuple[int, float, float]:
     return len(candidate.plan.kernels), candidate.dram_bytes, candidate.seconds
 
 
-def search(op: Op, machine: Machine, symbols: Mapping[str, int], nodes: int) -> SearchReport:
-    """Cost up to `nodes` plans. `symbols` values stand for extents that are still open."""
+def search(op: Op, machine: Machine, symbols: Mapping[str, int], nodes: int, exhaust: bool = False) -> SearchReport:
+    """Cost up to `nodes` plans. `symbols` values stand for extents that are still open. `exhaust`: go on to plans that
+    the model does not prefer, while there are any: they are to be measured."""
     report = SearchReport()
     runner = _Search(machine, dict(symbols), report, nodes)
     starts: list[Candidate] = []
@@ -79,18 +80,18 @@ def search(op: Op, machine: Machine, symbols: Mapping[str, int], nodes: int) -> 
         raise_refused(report)
     starts.sort(key=lambda c: c.seconds)
     queue: list[tuple[float, int, Candidate]] = []
-    for candidate in starts[:EXPANDED]:
+    for candidate in starts if exhaust else starts[:EXPANDED]:
         heapq.heappush(queue, (candidate.seconds, len(queue), candidate))
     serial = len(queue)
     while queue and runner.goes_on:
         _, _, candidate = heapq.heappop(queue)
-        if candidate.seconds <= report.lower_bound * SLACK:
+        if candidate.seconds <= report.lower_bound * SLACK and not exhaust:
             break
         for choices in neighbours(candidate):
             if not runner.goes_on:
                 break
             found = runner.cost(by_label[candidate.alternative], choices)
-            if found is not None and found.seconds < candidate.seconds:
+            if found is not None and (exhaust or found.seconds < candidate.seconds):
                 serial += 1
                 heapq.heappush(queue, (found.seconds, serial, found))
     return report
