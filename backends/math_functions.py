@@ -10,10 +10,15 @@ from .math_kit import Kit, call, clamp
 
 def _reduce_exp(k: Kit, x: Expr) -> tuple[Expr, Expr]:
     """x = n*ln(2) + r with n whole and |r| <= ln(2)/2."""
-    n = k.f(Fn.ROUND, k.f(Fn.MUL, x, tables.LOG2E_F64[0]))
+    n = k.f(Fn.SUB, k.f(Fn.FMA, x, tables.LOG2E_F64[0], _whole(k)), _whole(k))
     high, low = tables.LN2_F64 if k.double else tables.LN2_F32
     r = k.f(Fn.FMA, n, -high, x)
     return n, k.f(Fn.FMA, n, -low, r)
+
+
+def _whole(k: Kit) -> float:
+    """Adding and subtracting it rounds what is small beside it to whole numbers; some machines have no instruction."""
+    return 1.5 * 2.0 ** (52 if k.double else 23)
 
 
 def exp(k: Kit, x: Expr) -> Expr:
@@ -28,14 +33,19 @@ def exp(k: Kit, x: Expr) -> Expr:
 def exp2(k: Kit, x: Expr) -> Expr:
     limit = 1100.0 if k.double else 160.0
     x = clamp(k, x, -limit, limit)
-    n = k.f(Fn.ROUND, x)
+    n = k.f(Fn.SUB, k.f(Fn.ADD, x, _whole(k)), _whole(k))
     r = k.f(Fn.SUB, x, n)
     p = k.polynomial((1.0, *(tables.EXP2_F64 if k.double else tables.EXP2_F32)), r)
     return k.f(Fn.LDEXP, p, n)
 
 
 def expm1(k: Kit, x: Expr) -> Expr:
-    """2**n * (expm1(r) + 1) - 1, with half the power of two so that the largest results do not overflow early."""
+    return k.pick(k.test(Fn.EQ, x, 0.0), x, unsigned_expm1(k, x))
+
+
+def unsigned_expm1(k: Kit, x: Expr) -> Expr:
+    """expm1 but for the sign of zero: 2**n * (expm1(r) + 1) - 1, with half the power of two so that the largest
+    results do not overflow early."""
     # At the upper limit the result overflows, but n is at most 1024 (128): its half power is still finite.
     clamped = clamp(k, x, -800.0 if k.double else -110.0, 709.9 if k.double else 89.0)
     n, r = _reduce_exp(k, clamped)
@@ -120,13 +130,25 @@ def log1p(k: Kit, x: Expr) -> Expr:
 def tanh(k: Kit, x: Expr) -> Expr:
     """e / (e + 2) with e = expm1(2*|x|), and x's sign."""
     a = k.f(Fn.MIN, 22.0 if k.double else 10.0, k.f(Fn.ABS, x))
-    e = expm1(k, k.f(Fn.ADD, a, a))
+    e = unsigned_expm1(k, k.f(Fn.ADD, a, a))
     t = k.f(Fn.DIV, e, k.f(Fn.ADD, e, 2.0))
-    return k.pick(k.test(Fn.LT, x, 0.0), k.f(Fn.NEG, t), t)
+    half = k.f(Fn.MUL, e, 0.5)
+    mended = k.f(Fn.FMA, k.f(Fn.NEG, half), t, half)  # in which the errors of t count half / (1 + half) times
+    return _with_sign(k, k.pick(k.test(Fn.LT, a, 0.35), mended, t), x)
+
+
+def _with_sign(k: Kit, value: Expr, x: Expr) -> Expr:
+    """`value`, which is not negative, with x's sign; that of a zero too."""
+    negative = k.test(Fn.LT, k.whole(Fn.FLOAT_BITS, x), k.i(0))
+    return k.pick(negative, k.f(Fn.NEG, value), value)
 
 
 def sigmoid(k: Kit, x: Expr) -> Expr:
-    return k.f(Fn.DIV, 1.0, k.f(Fn.ADD, exp(k, k.f(Fn.NEG, x)), 1.0))
+    """1 - q or e - e*q with q = e / (1 + e) and e = exp(-|x|): nothing overflows, and results may be subnormal."""
+    e = exp(k, k.f(Fn.NEG, k.f(Fn.ABS, x)))
+    q = k.f(Fn.DIV, e, k.f(Fn.ADD, e, 1.0))
+    above = k.pick(k.test(Fn.LT, x, 0.0), e, 1.0)
+    return k.f(Fn.FMA, k.f(Fn.NEG, above), q, above)
 
 
 def erf(k: Kit, x: Expr) -> Expr:
@@ -146,7 +168,7 @@ def erf(k: Kit, x: Expr) -> Expr:
         exponent = k.f(Fn.FMA, k.polynomial(tables.ERF_LARGE_F32, far), far, k.f(Fn.NEG, far))
         value = k.pick(k.test(Fn.LT, a, 0.925), low, k.f(Fn.SUB, 1.0, exp(k, exponent)))
         value = k.pick(k.test(Fn.GT, a, 4.0), k.f(Fn.MIN, 1.0, a), value)
-    return k.pick(k.test(Fn.LT, x, 0.0), k.f(Fn.NEG, value), value)
+    return _with_sign(k, value, x)
 
 
 def _quadrant(k: Kit, x: Expr, cosine: bool) -> Expr:

@@ -26,7 +26,6 @@ class Wide(Enum):
     LOOKUP = "lookup"  # table[i mod 16] or table[i mod 32]; its argument is an i32
     EXPONENT = "exponent"  # floor(log2|x|), subnormals too; -inf for 0, inf for +-inf
     MANTISSA = "mantissa"  # m in [3/4, 3/2) with x = m * 2**whole; 1 for +-0 and inf; NaN below zero
-    RECIPROCAL = "reciprocal"  # 1/x to 14 bits
     RSQRT = "rsqrt"  # 1/sqrt(x) to 14 bits; exact at 0 and inf, NaN below zero
     SCALE = "scale"  # x * 2**floor(n), rounded once
     COPYSIGN = "copysign"  # |x| with the sign of y

@@ -8,7 +8,7 @@ interval can have a polynomial of its own, and neither division nor exponential 
 from __future__ import annotations
 
 from ..ir.expr import Expr, Fn
-from . import math_tables
+from . import math_functions, math_tables
 from . import math_wide_tables as tables
 from .math_kit import Kit, Wide
 
@@ -73,18 +73,20 @@ def _exp_parts(k: Kit, x: Expr) -> tuple[Expr, Expr, Expr, Expr]:
     return base, index, k.f(Fn.FMA, k.f(Fn.MUL, r, r), p, r), n
 
 
-def sigmoid(k: Kit, x: Expr) -> Expr:
-    """1 / (1 + e) or e / (1 + e) with e = exp(-|x|), the quotient by one step of Newton's.
+def expm1(k: Kit, x: Expr) -> Expr:
+    return k.wide(Wide.COPYSIGN, math_functions.unsigned_expm1(k, x), x)
 
-    e may lose a bit in the quotient, so its base has a low part; and 1 + e is not rounded where the rest is taken."""
+
+def sigmoid(k: Kit, x: Expr) -> Expr:
+    """1 - q or e - e*q with q = e / (1 + e) and e = exp(-|x|): the errors of q count for little where e is small.
+
+    e itself may lose a bit there, so its base has a low part. Nothing overflows, and results may be subnormal."""
     base, index, p, n = _exp_parts(k, k.f(Fn.MAX, -110.0, k.f(Fn.NEG, k.f(Fn.ABS, x))))
     low = k.f(Fn.FMA, base, p, _lookup(k, tables.EXP_LOW, index))
     e = k.wide(Wide.SCALE, k.f(Fn.ADD, base, low), n)
+    q = k.f(Fn.DIV, e, k.f(Fn.ADD, e, 1.0))
     above = k.pick(k.test(Fn.LT, x, 0.0), e, 1.0)
-    inverse = k.wide(Wide.RECIPROCAL, k.f(Fn.ADD, e, 1.0))
-    quotient = k.f(Fn.MUL, above, inverse)
-    rest = k.f(Fn.FMA, k.f(Fn.NEG, quotient), e, k.f(Fn.SUB, above, quotient))
-    return k.f(Fn.FMA, rest, inverse, quotient)
+    return k.f(Fn.FMA, k.f(Fn.NEG, above), q, above)
 
 
 def rsqrt(k: Kit, x: Expr) -> Expr:

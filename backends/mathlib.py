@@ -1,12 +1,12 @@
 """Mathematical functions as straight-line sequences of primitive functions, shared by the CPU targets.
 
-Errors in units in the last place: at most 1 for exp, exp2, log and pow; 1.2 for log2, log1p and erf; 1.5 for rsqrt;
-2.2 for expm1, tanh and sigmoid; in f32 as in f64. `wide` sequences: 1 for exp and tanh, 1.1 for rsqrt, 1.6 for the
-rest; signs of zeros are kept.
-NaN, infinities, signs of overflow and domain errors are as in IEEE 754; the sign of a zero result is not kept by tanh
-and erf. Arguments may be subnormal. sin and cos reduce in double precision and hold to |x| about
-1e9 in f32 and 1e7 in f64; beyond, the reduction loses its digits and the result is only bounded. All of this with
-fused multiply-add; without it a few units more, and sin and cos hold to about 1e5.
+Errors in units in the last place: at most 1 for exp, exp2, log and pow; 1.2 for log2 and erf; 1.5 for log1p, expm1 and
+rsqrt; 1.6 for sigmoid; 2 for tanh; in f32 as in f64. `wide` sequences of f32: 1 for exp, 1.1 for tanh and rsqrt, 1.6
+for the rest.
+NaN, infinities, signs of overflow, domain errors and the signs of zeros are as in IEEE 754. Arguments and results may
+be subnormal. sin and cos reduce in double precision and hold to |x| about 1e9 in f32 and 1e7 in f64; beyond, the
+reduction loses its digits and the result is only bounded. All of this with fused multiply-add; without it a few units
+more, and sin and cos hold to about 1e5.
 
 `saturating` sequences rely on a scale instruction that gives infinity or zero for infinite exponents whatever is
 scaled (x86 vscalef), and so need one clamp less.
@@ -46,6 +46,7 @@ _WIDE: dict[Fn, Callable[[Kit, Expr], Expr]] = {
     Fn.LOG1P: math_wide.log1p,
     Fn.RSQRT: math_wide.rsqrt,
     Fn.EXP: math_wide.exp,
+    Fn.EXPM1: math_wide.expm1,
 }
 LIBRARY = frozenset({*_FUNCTIONS, Fn.POW})
 
@@ -68,4 +69,9 @@ def sequence(fn: Fn, double: bool, saturating: bool = False, wide: bool = False)
     return tuple(kit.steps)
 
 
-__all__ = ["LIBRARY", "Step", "sequence"]
+def has_wide(fn: Fn) -> bool:
+    """Whether `sequence` has a wide form of `fn` of f32."""
+    return fn in _WIDE
+
+
+__all__ = ["LIBRARY", "Step", "has_wide", "sequence"]

@@ -57,8 +57,6 @@ def _full(code: Code, op: Wide, args: list[Value], table: tuple[float, ...]) -> 
         case Wide.MANTISSA:
             how = Value(str(_NORM_3_4 | _NAN_BELOW_ZERO << 2), Elem.I32)
             return call("mask.getmant.ps.512", x, how, x, _ALL, _CURRENT)
-        case Wide.RECIPROCAL:
-            return call("rcp14.ps.512", x, x, _ALL)
         case Wide.RSQRT:
             return call("rsqrt14.ps.512", x, x, _ALL)
         case Wide.SCALE:

@@ -135,7 +135,7 @@ def main() -> None:
     print(f"ERF_STEP = {step!r}\nERF_LIMIT = {limit!r}")
     show_rows("ERF", erf_rows)
     scale, limit = 3.3, 9.0625
-    centres, rows = quarters(np.tanh, scale, 6, limit)
+    centres, rows = quarters(np.tanh, scale, 5, limit)
     print(f"TANH_SCALE = {scale!r}\nTANH_LIMIT = {limit!r}")
     print(show("TANH_CENTRE", centres))
     show_rows("TANH", rows)

@@ -91,7 +91,18 @@ def points(fn: Fn, dtype: DType, count: int = 12000) -> Any:
         return np.concatenate([special, *parts]).astype(dtype.numpy)
 
 
-LIMITS = {Fn.ERF: 1.6, Fn.LOG: 1.6, Fn.LOG2: 1.6, Fn.LOG1P: 1.6, Fn.TANH: 2.2, Fn.SIGMOID: 2.2, Fn.EXPM1: 2.2, Fn.SIN: 2.2, Fn.COS: 2.2, Fn.RSQRT: 1.6}
+LIMITS = {
+    Fn.ERF: 1.6,
+    Fn.LOG: 1.6,
+    Fn.LOG2: 1.6,
+    Fn.LOG1P: 1.6,
+    Fn.TANH: 2.2,
+    Fn.SIGMOID: 2.2,
+    Fn.EXPM1: 2.2,
+    Fn.SIN: 2.2,
+    Fn.COS: 2.2,
+    Fn.RSQRT: 1.6,
+}
 
 
 @pytest.mark.skipif(not EXTENDED, reason="no extended precision to compare with")
