@@ -13,6 +13,13 @@ over the same range asks for the run of the next iteration. Of the later loops t
 element is taken, and none that streams its results past the caches if there is another one. Runs that are short
 (the processor sees past their end by itself) or would fill more than a share of the second cache are left alone.
 
+The processor also loses the thread where each iteration of an innermost loop reads short pieces far from the last ones:
+
+    loop i { ... x[i, j + @0] ... }     -->     loop i { prefetch x[i + 16, j]   ... x[i, j + @0] ... }
+
+Such a loop asks for the pieces of some iterations later, if it computes little with each element, stores nothing and
+the tensor is too large for the second cache.
+
 (Prefetching for loop nests: Mowry, Lam and Gupta, ASPLOS 1992.)
 """
 
@@ -20,14 +27,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
 from typing import ClassVar
 
 from ...ir.expr import Call, Coord, Expr, Fn, Ref, Var, as_int, const, rewrite, substitute, variables, walk
-from ...ir.gir import Access, Branch, Compute, Load, Loop, LoopKind, Prefetch, Program, Stmt, Store, bodies
+from ...ir.gir import Access, Branch, Compute, Load, Loop, LoopKind, Prefetch, Program, Stmt, Store, Tensor, bodies
 from ...ir.gir import walk as walk_stmts
-from ...ir.gir_tools import Body, buffer_read, buffer_written, map_kernels, with_bodies
+from ...ir.gir_tools import Body, buffer_read, buffer_written, map_kernels, map_statements, with_bodies
 from ..index_math import Env, linear, program_env
 
+MOST_WORK = 2  # operations for each element read, beyond which memory is not what a loop waits for
+_LINE = 64
 _MOVING = (LoopKind.SERIAL, LoopKind.UNIT, LoopKind.GROUP)
 
 
@@ -37,6 +48,7 @@ class Prefetching:
 
     cache_bytes: int = 1 << 20
     least_bytes: int = 2048
+    distance_bytes: int = 8192  # how far ahead short pieces are asked for
 
     name: ClassVar[str] = "prefetching"
     form: ClassVar[str] = "gir"
@@ -44,7 +56,30 @@ class Prefetching:
     def run(self, program: Program) -> Program:
         env = program_env(program)
         sizes = {t.name: t.dtype.bytes for t in program.tensors}
-        return map_kernels(program, lambda k: self.body(k.body, env, sizes))
+        large = {t.name for t in program.tensors if _at_least(t, self.cache_bytes)}
+        program = map_kernels(program, lambda k: self.body(k.body, env, sizes))
+        return map_kernels(
+            program, lambda k: map_statements(k.body, lambda s: self.far(s, sizes, large) if large else None)
+        )
+
+    def far(self, loop: Stmt, sizes: dict[str, int], large: set[str]) -> Body | None:
+        """An innermost loop over short pieces with prefetches for later iterations."""
+        if not isinstance(loop, Loop) or loop.kind not in _MOVING or any(bodies(s) for s in loop.body):
+            return None
+        loads = [s for s in loop.body if isinstance(s, Load) and s.source.buffer in large and _jumps(s, loop)]
+        if not loads or any(isinstance(s, Prefetch | Store) for s in loop.body):
+            return None
+        work = sum(prod(s.shape) * _calls(s) for s in loop.body if isinstance(s, Compute | Store))
+        if work > MOST_WORK * sum(prod(s.shape) for s in loads):
+            return None
+        hints = []
+        for load in loads:
+            piece = load.shape[-1] * sizes[load.source.buffer]
+            whole = prod(load.shape) * sizes[load.source.buffer]
+            if piece >= _LINE and whole <= self.least_bytes:
+                trips = -(-self.distance_bytes // whole)
+                hints += [_later(load, loop, trips, row) for row in product(*map(range, load.shape[:-1]))]
+        return (replace(loop, body=(*hints, *loop.body)),) if hints else None
 
     def body(self, body: Body, env: Env, sizes: dict[str, int]) -> Body:
         out = []
@@ -80,6 +115,41 @@ class Prefetching:
             return body
         changed = {id(loops[h]): replace(loops[h], body=(*hints, *loops[h].body)) for h, hints in wanted.items()}
         return tuple(changed.get(id(s), s) for s in body)
+
+
+def _at_least(tensor: Tensor, size: int) -> bool:
+    extents = [as_int(e) for e in tensor.shape]
+    return prod(e for e in extents if e is not None) * tensor.dtype.bytes >= size and None not in extents
+
+
+def _jumps(load: Load, loop: Loop) -> bool:
+    """Each iteration reads contiguous pieces, in another place of a dimension that is not the last."""
+    *before, last = load.source.index or (const(0),)
+    lane = len(load.shape) - 1
+    if lane < 0 or load.predicate is not None or any(isinstance(n, Ref) for i in load.source.index for n in walk(i)):
+        return False
+    moves = any(loop.var in variables(i) for i in before)
+    return moves and linear(last).coefficient(Coord(lane)) == 1 and lane not in {c for i in before for c in _axes(i)}
+
+
+def _axes(expr: Expr) -> set[int]:
+    return {n.axis for n in walk(expr) if isinstance(n, Coord)}
+
+
+def _calls(stmt: Compute | Store) -> int:
+    return sum(1 for n in walk(_value(stmt)) if isinstance(n, Call))
+
+
+def _later(load: Load, loop: Loop, trips: int, row: tuple[int, ...]) -> Prefetch:
+    """The piece of `load` at the tile coordinates `row`, `trips` iterations later."""
+    there: dict[str, Expr] = {loop.var: Call(Fn.ADD, (Var(loop.var), const(trips * loop.step)))}
+    at = (*row, 0)
+
+    def placed(e: Expr) -> Expr:
+        return rewrite(e, lambda n: const(at[n.axis]) if isinstance(n, Coord) else None)
+
+    index = tuple(linear(substitute(placed(i), there)).to_expr() for i in load.source.index)
+    return Prefetch(Access(load.source.buffer, index), load.shape[-1])
 
 
 def _first_reads(body: Body, tensors: dict[str, int]) -> Iterator[tuple[int, Load]]:
