@@ -146,9 +146,9 @@ def register_tile(
         blocked = blocked_axes(definition)
         others = [a.name for a in definition.axes if a.name != lanes and a.name not in blocked and sizes[a.name] > 1]
         if others:
-            across = [s for s in strides(definition) if s.get(lanes, Stride.INVARIANT) is not Stride.INVARIANT]
+            beside = [s for s in strides(definition) if s.get(lanes, Stride.INVARIANT) is not Stride.INVARIANT]
             # what is loaded along the lanes is used by every row: rows run where it stays the same
-            rows = max(others, key=lambda a: (all(not s.get(a) for s in across), sizes[a], a))
+            rows = max(others, key=lambda a: (all(not s.get(a) for s in beside), sizes[a], a))
             count = choices.rows
             if vectors < choices.vectors:  # narrow results: more rows keep as many accumulators busy
                 count = min(choices.rows * choices.vectors // vectors, MOST_ROWS)
