@@ -1,6 +1,6 @@
 """What one unit issues: vector instructions, flops and bytes of a single GIR statement.
 
-Counts are in vector instructions of the machine; weights of functions are what their usual vector polynomials take.
+Counts are in vector instructions of the machine; a function of `mathlib` weighs what its sequence does.
 """
 
 from __future__ import annotations
@@ -8,19 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 
 from ..backends.machine import Machine
+from ..backends.mathlib import LIBRARY, sequence
 from ..ir.dtypes import DType
 from ..ir.expr import Call, Cast, Coord, Expr, Fn, Ref, const, rewrite, walk
 from ..ir.gir import Access, Compute, Load, Move, Prefetch, Reduce, Stmt, Store
 from .footprint import evaluate
 
 _WEIGHT: dict[Fn, float] = {
-    Fn.DIV: 10, Fn.SQRT: 12, Fn.RSQRT: 6, Fn.FLOORDIV: 20, Fn.MOD: 20, Fn.POW: 30,
-    Fn.EXP: 11, Fn.EXP2: 9, Fn.EXPM1: 14, Fn.LOG: 14, Fn.LOG2: 14, Fn.LOG1P: 16,
-    Fn.TANH: 24, Fn.SIGMOID: 18, Fn.ERF: 40, Fn.SIN: 18, Fn.COS: 18, Fn.NEG: 0.5, Fn.ABS: 0.5,
+    Fn.DIV: 10, Fn.SQRT: 12, Fn.FLOORDIV: 20, Fn.MOD: 20, Fn.NEG: 0.5, Fn.ABS: 0.5,
     Fn.MAX: 2, Fn.MIN: 2,  # NaN is propagated
 }  # fmt: skip
+# Beside the multiply-adds of a sequence other pipes are busy: measured, 16 f32 by AVX-512 (1.2 instructions a cycle
+# otherwise) took from 0.5 to 0.7 of this for each step.
+STEP = 0.6
 TRANSCENDENTAL = frozenset(
     {Fn.EXP, Fn.EXP2, Fn.EXPM1, Fn.LOG, Fn.LOG2, Fn.LOG1P, Fn.TANH, Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.POW}
 )
@@ -62,6 +65,19 @@ class Work:
         return max(self.loads / 2, self.stores, pipes, self.fma / machine.fma_per_cycle, total / 4)
 
 
+@cache
+def weight(fn: Fn, wide: bool) -> float:
+    """What a call counts for, in vector instructions; of f32, since the type matters little beside the lanes."""
+    if fn in LIBRARY:
+        total = 0.0
+        for step in sequence(fn, False, wide, wide):
+            inner = step.expr.fn if isinstance(step.expr, Call) else None
+            one = _WEIGHT[inner] if inner is Fn.DIV or inner is Fn.SQRT else 1.0
+            total += one * max(1, step.dtype.bytes // 4)  # steps in f64 fill two vectors
+        return STEP * total
+    return _WEIGHT.get(fn, 1.0)
+
+
 Kept = tuple[int, bool, tuple[float, ...]]  # element bytes, whether scratch, extents of a buffer
 _FIELDS = tuple(f.name for f in fields(Work))
 
@@ -86,7 +102,7 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
             out.store_count = 1
             _access(out, stmt.target, tuple(map(float, stmt.shape)), types, machine, True, shapes)
             _guard(out, stmt.predicate, stmt.shape, machine)
-            _compute(out, stmt.value, stmt.shape, shapes, machine.lanes(types[stmt.target.buffer][0]))
+            _compute(out, stmt.value, stmt.shape, shapes, machine, types[stmt.target.buffer][0])
         case Move():
             out.move_count = 1
             shape = tuple(evaluate(e, env) or 1.0 for e in stmt.shape)
@@ -97,7 +113,7 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
         case Compute():
             out.compute_count = 1
             size = 4 if stmt.dtype is DType.BOOL else stmt.dtype.bytes
-            _compute(out, stmt.expr, stmt.shape, shapes, machine.lanes(size))
+            _compute(out, stmt.expr, stmt.shape, shapes, machine, size)
         case Reduce():
             out.reduce_count = 1
             shape = shapes.get(stmt.source, ())
@@ -187,9 +203,11 @@ def _guard(out: Work, predicate: Expr | None, shape: tuple[int, ...], machine: M
     out.alu += count * (1 if machine.has_masks else 4)
 
 
-def _compute(out: Work, expr: Expr, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], lanes: int) -> None:
+def _compute(out: Work, expr: Expr, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]],
+             machine: Machine, size: int) -> None:  # fmt: skip
     """Every call is one instruction (times its weight) per vector of the box it varies over; arithmetic on loop
     indices and literals alone is free."""
+    lanes = machine.lanes(size)
 
     def visit(e: Expr) -> tuple[int, ...] | None:
         """The box over which a value varies, None for none."""
@@ -214,7 +232,7 @@ def _compute(out: Work, expr: Expr, shape: tuple[int, ...], shapes: Mapping[str,
                     out.fma += count
                     out.alu = max(0.0, out.alu - count)  # its product was counted
                 else:
-                    out.alu += count * _WEIGHT.get(fn, 1.0)
+                    out.alu += count * weight(fn, machine.has_masks)
                 out.flops += elements * (0 if fn in _NO_FLOP else 2 if fn is Fn.FMA else 1)
                 out.transcendentals += elements if fn in TRANSCENDENTAL else 0
                 return box
