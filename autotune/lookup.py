@@ -34,8 +34,8 @@ def chosen(folder: Path, op: Op, bindings: Mapping[str, int], target: Target, th
 
 
 def extents(op: Op, bindings: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """The bindings in the order of the op's symbols."""
-    return tuple((s.name, bindings[s.name]) for s in op.symbols)
+    """The bindings by name, in the order in which a record holds them."""
+    return tuple(sorted((s.name, bindings[s.name]) for s in op.symbols))
 
 
 def best(records: Iterable[Record], bind: tuple[tuple[str, int], ...], here: Fingerprint) -> Record | None:

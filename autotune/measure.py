@@ -11,11 +11,13 @@ from typing import Any
 
 from ..ir.errors import WeftError
 from .candidates import Trial
-from .process import Died, NoWorker, Process
+from .process import Died, NoWorker, Process, alone
 from .record import Status
 from .reference import Reference
 
 FULL, SMALL = "full", "small"
+CALLS = 3  # of the default plan that a turn has time for, unless it would be longer than this many seconds
+LONGEST_TURN = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,12 @@ class Laboratory:
         return None if self._process is None else self._process.pid
 
     def measure(self, trials: Sequence[Trial]) -> list[Outcome]:
-        """One outcome per trial, in order. The first trial is the default plan: the others' `baseline`."""
+        """One outcome per trial, in order. The first trial is the default plan: the others' `baseline`. Waits while
+        another tuner of this user measures."""
+        with alone():
+            return self._measure(trials)
+
+    def _measure(self, trials: Sequence[Trial]) -> list[Outcome]:
         outcomes = [Outcome(t) for t in trials]
         for outcome in outcomes:
             with self._judging(outcome):
@@ -105,7 +112,7 @@ class Laboratory:
         for outcome in outcomes:
             if outcome.status is Status.OK:
                 with self._judging(outcome):  # still right after all those calls?
-                    outcome.errors = self._check(outcome.trial)
+                    self._check(outcome.trial)
         right = outcomes[0].status is Status.OK
         for outcome in outcomes:
             outcome.baseline = outcomes[0].seconds if right else 0.0
@@ -129,12 +136,13 @@ class Laboratory:
 
     def _admit(self, outcome: Outcome) -> None:
         trial = outcome.trial
+        small: dict[str, float] = {}
         if self._reference.small is not None:
             text = _written(trial.small)
             if text is not None:
                 name = f"{SMALL} {trial.chosen.plan}"
                 self._ask({"do": "load", "id": name, "program": text}, self.limits.load)
-                self._ask({"do": "check", "id": name, "case": SMALL}, self._limit)
+                small = self._ask({"do": "check", "id": name, "case": SMALL}, self._limit)["errors"]
                 self._ask({"do": "drop", "ids": [name]}, self.limits.run)
         self._load(trial)
         if not self._kept:
@@ -142,7 +150,7 @@ class Laboratory:
                 raise _Broken(Status.ERROR, "the default plan gives no results to compare with")
             self._ask({"do": "keep", "id": trial.chosen.plan, "case": FULL}, self._limit)
             self._kept = True
-        outcome.errors = self._check(trial)
+        outcome.errors = self._check(trial) | small  # the interpreter's word rather than the default plan's
 
     def _check(self, trial: Trial) -> dict[str, float]:
         self._load(trial)
@@ -153,8 +161,9 @@ class Laboratory:
 
     def _turn(self, outcome: Outcome) -> None:
         self._load(outcome.trial)
-        request = {"do": "time", "id": outcome.trial.chosen.plan, "case": FULL, "seconds": self.limits.turn}
-        outcome.samples += self._ask(request, self._limit + self.limits.turn)["samples"]
+        seconds = max(self.limits.turn, min(CALLS * self._usual, LONGEST_TURN))
+        request = {"do": "time", "id": outcome.trial.chosen.plan, "case": FULL, "seconds": seconds}
+        outcome.samples += self._ask(request, self._limit + seconds)["samples"]
 
     def _hopeless(self, outcome: Outcome) -> bool:
         return bool(outcome.samples) and 0.0 < self.limits.hopeless * self._usual < min(outcome.samples)

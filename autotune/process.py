@@ -6,17 +6,22 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import settings
+from ..compiler.reproducer import private_directory
 from ..ir.errors import UserError
 from .record import Status
 
+_PREFIX = "weft-tune-"
 MODULE = "weft.autotune.worker"
 START_LIMIT = 60.0  # seconds until a worker answers at first
 MAX_REPLY = 64 << 20
@@ -39,6 +44,8 @@ class Process:
     """A worker and its process group. To be closed, best by `with`."""
 
     def __init__(self, target: str, machine: str | None, threads: int) -> None:
+        if not sys.executable:
+            raise NoWorker("this Python does not know its own program, so that no measuring process can be started")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         # The worker finds the modules that this process found, wherever it is started.
         path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
@@ -148,6 +155,36 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def folder_for_arrays() -> tempfile.TemporaryDirectory[str]:
-    """Private, and deleted at the end; on a disk, because arrays may be large."""
-    return tempfile.TemporaryDirectory(prefix="weft-tune-", dir=Path(tempfile.gettempdir()))
+@contextlib.contextmanager
+def folder_for_arrays() -> Iterator[Path]:
+    """Private, on a disk because arrays may be large, and deleted at the end; so are those of killed tuners."""
+    place = Path(tempfile.gettempdir())
+    for left in sorted(place.glob(f"{_PREFIX}*-*")):
+        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+        with contextlib.suppress(OSError, ValueError):
+            if left.lstat().st_uid == os.getuid() and not left.is_symlink() and not _runs(int(pid)):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place) as folder:
+        yield Path(folder)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Two tuners that measure at the same time disturb each other: one of a user measures, the others wait."""
+    from filelock import FileLock
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, UserError):  # where nothing can be locked, hope for the best
+            folder = private_directory(settings.cache_directory())
+            stack.enter_context(FileLock(folder / "measuring.lock", mode=0o600))
+        yield

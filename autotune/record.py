@@ -27,7 +27,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Record:
-    """`program` names the op, `key` is the digest of its text, `bind` its extents in the order of its symbols.
+    """`program` names the op, `key` is the digest of its text, `bind` its extents, sorted by name.
 
     `seconds` (median) and `minimum` are of one call; `baseline` is the median of the default plan in the same rounds,
     so that `relative` compares records measured at different times. `errors` are the largest errors of the outputs and
@@ -90,8 +90,8 @@ def from_line(line: bytes) -> Record | None:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             return None
         data["choices"] = json.dumps(data["choices"], sort_keys=True)
-        data["bind"] = list(map(list, data["bind"].items()))
-        data["errors"] = list(map(list, data["errors"].items()))
+        data["bind"] = [list(item) for item in sorted(data["bind"].items())]
+        data["errors"] = [list(item) for item in sorted(data["errors"].items())]
         return from_plain(Record, data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError):
         return None

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ..ir.errors import UserError
 from .record import Record, from_line, to_line
 
@@ -40,6 +38,8 @@ class Records:
 
     def append(self, record: Record) -> None:
         """Raises UserError where nothing can be written."""
+        from filelock import FileLock, Timeout  # readers, who may only want a kernel, do without
+
         path = self.path(record.key)
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from ..ir.op import Op
 from .candidates import Trial, best_trials
 from .fingerprint import Fingerprint, fingerprint
 from .lookup import best
-from .lookup import extents as in_order
+from .lookup import extents as by_name
 from .measure import Laboratory, Limits, Outcome
 from .process import folder_for_arrays
 from .record import Record, Status, program_key
@@ -109,7 +109,7 @@ class Tuner:
         self.store = Records(folder)
         self.key = program_key(program)
         self._inputs, self.bindings = _adopted(program, bind, inputs)
-        self.bind = in_order(program, self.bindings)
+        self.bind = by_name(program, self.bindings)
         self._limits = limits or Limits()
         self._points = points
         self._group = group
@@ -124,7 +124,7 @@ class Tuner:
         measured: list[Record] = []
         with folder_for_arrays() as folder:
             tell(0, trials, "computing the reference")
-            reference = prepare(self.op, self.bindings, self._inputs, Path(folder), self._points)
+            reference = prepare(self.op, self.bindings, self._inputs, folder, self._points)
             tell(0, trials, "searching")
             found = best_trials(self.op, self.bindings, reference.smaller, self.target.machine, trials)
             left = [t for t in found if t.chosen.plan not in known]

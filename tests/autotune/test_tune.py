@@ -203,6 +203,15 @@ def test_large_extents_are_checked_at_smaller_ones(tmp_path: Path) -> None:
     assert {r.checked for r in found.measured} == {"default plan; interpreter at smaller extents"}
 
 
+def test_symbols_in_any_order(tmp_path: Path) -> None:
+    """Extents are found again whatever the order of symbols, of bindings and of keys in the file."""
+    text = "op turn(x: f32[R, B]) -> (y: f32[B, R]) {\n  y[j, i] = x[i, j]\n}\n"
+    first = tuner(tmp_path, text, {"R": 24, "B": 40}).run(2, 5.0)
+    again = tuner(tmp_path, text, {"B": 40, "R": 24}).run(2, 5.0)
+    assert first.best is not None and again.best == first.best
+    assert again.known == len(first.measured) and again.measured == ()
+
+
 def test_index_tensors_and_16_bit_types(tmp_path: Path) -> None:
     text = "op pick(t: bf16[V, N], k: i32[M]) -> (y: bf16[M, N]) {\n  y[i, j] = t[k[i], j]\n}\n"
     found = tuner(tmp_path, text, {"V": 50, "M": 9, "N": 40}).run(2, 5.0)

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from weft.autotune.store import Records
 
 RUN = """
 import sys
+import tempfile
 from pathlib import Path
 from weft.autotune.measure import Limits
 from weft.autotune.tuner import Tuner
@@ -63,6 +65,8 @@ def test_an_interrupted_run_goes_on(how: signal.Signals, tmp_path: Path) -> None
     assert kept[: len(written)] == written and len(written) >= 2
     before = {json.loads(line)["plan"] for line in kept}
     found = tuner(tmp_path).run(6, 30.0)
+    left = Path(tempfile.gettempdir()).glob(f"weft-tune-{process.pid}-*")
+    assert list(left) == [], "the arrays of a killed tuner stay for ever"
     if found.known:  # the sources may have changed meanwhile, then nothing is known
         assert found.known == len(before)
         assert not {r.plan for r in found.measured[: 6 - len(before)]} & before
