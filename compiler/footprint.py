@@ -250,7 +250,8 @@ def entry_of(access: Access, shape: tuple[float, ...], env: Mapping[str, float],
     return tuple(dims)
 
 
-def run_of(access: Access, shape: tuple[float, ...], loops: tuple[str, ...], env: Mapping[str, float]) -> float:
+def run_of(access: Access, shape: tuple[float, ...], loops: tuple[str, ...], env: Mapping[str, float],
+           extents: tuple[float, ...]) -> float:  # fmt: skip
     """Elements that are touched one after another at neighbouring addresses; infinite where the innermost loop that
     moves the access goes on where the last iteration ended. `loops` are the enclosing variables, outermost first."""
     if not access.index:
@@ -259,7 +260,15 @@ def run_of(access: Access, shape: tuple[float, ...], loops: tuple[str, ...], env
     last = forms[-1]
     if last.scattered:
         return 1.0
+
+    def covered(form: _Form) -> float:
+        return math.prod(shape[k] for k, f in form.axes.items() if abs(f) == 1 and k < len(shape))
+
     width = math.prod(shape[k] for k, f in last.axes.items() if abs(f) == 1 and k < len(shape))
+    while len(forms) > 1 and covered(last) >= extents[len(forms) - 1] and not last.by:  # whole rows: they go on
+        forms = forms[:-1]
+        last = forms[-1]
+        width *= covered(last)
     for var in reversed(loops):
         if any(f.by.get(var) for f in forms[:-1]):
             return max(1.0, width)

@@ -96,11 +96,29 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
     match stmt:
         case Load():
             out.load_count = 1
-            _access(out, stmt.source, tuple(map(float, stmt.shape)), types, machine, False, shapes)
+            _access(
+                out,
+                stmt.source,
+                tuple(map(float, stmt.shape)),
+                types,
+                machine,
+                False,
+                shapes,
+                stmt.predicate is not None,
+            )
             _guard(out, stmt.predicate, stmt.shape, machine)
         case Store():
             out.store_count = 1
-            _access(out, stmt.target, tuple(map(float, stmt.shape)), types, machine, True, shapes)
+            _access(
+                out,
+                stmt.target,
+                tuple(map(float, stmt.shape)),
+                types,
+                machine,
+                True,
+                shapes,
+                stmt.predicate is not None,
+            )
             _guard(out, stmt.predicate, stmt.shape, machine)
             _compute(out, stmt.value, stmt.shape, shapes, machine, types[stmt.target.buffer][0])
         case Move():
@@ -128,12 +146,15 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
 
 
 def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[str, Kept],
-            machine: Machine, store: bool, shapes: Mapping[str, tuple[int, ...]]) -> None:  # fmt: skip
+            machine: Machine, store: bool, shapes: Mapping[str, tuple[int, ...]],
+            guarded: bool = False) -> None:  # fmt: skip
     access = Access(access.buffer, tuple(_without_single(i, shapes) for i in access.index))
     size, scratch, extents = types[access.buffer]
     elements = math.prod(shape)
     count = vectors(shape, machine.lanes(size))
-    if shape and shape[-1] > 1 and not _contiguous(access, len(shape) - 1):
+    if shape and shape[-1] > 1 and not guarded and _transposed(access, shape, machine.lanes(size)):
+        out.alu += count * math.log2(machine.lanes(size))  # a square block changes rows and columns in registers
+    elif shape and shape[-1] > 1 and not _contiguous(access, len(shape) - 1):
         count = elements * (ALIASED if _aliased(access, len(shape) - 1, shape[-1], size, extents) else 1.0)
         out.alu += elements  # each lane is put in its place
     bytes_ = elements * size
@@ -145,6 +166,18 @@ def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[
         out.loads += count
         out.l1_read += bytes_
         out.sram_read += bytes_ * scratch
+
+
+def _transposed(access: Access, shape: tuple[float, ...], lanes: int) -> bool:
+    """Whether a tile is made of blocks whose rows are contiguous where its lanes are not."""
+    lane = len(shape) - 1
+    if len(shape) < 2 or shape[lane] % lanes or _contiguous(access, lane) or any(_scattered(i) for i in access.index):
+        return False
+    return any(shape[k] % lanes == 0 and _contiguous(access, k) and _moves(access.index[-1], k) for k in range(lane))
+
+
+def _scattered(index: Expr) -> bool:
+    return any(isinstance(n, Ref) for n in walk(index))
 
 
 def _without_single(index: Expr, shapes: Mapping[str, tuple[int, ...]]) -> Expr:

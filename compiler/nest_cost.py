@@ -278,9 +278,10 @@ class NestModel:
                     entry_of(access, shape, self.symbols, buffer.extents, self.follows),
                 )
             if not buffer.scratch:
-                run = run_of(access, shape, loops, self.symbols) * buffer.element
+                run = run_of(access, shape, loops, self.symbols, buffer.extents) * buffer.element
                 key = (access.buffer, kind)
-                self.stretch[key] = min(self.stretch.get(key, math.inf), 1.0 + RUN_LOST / run)
+                lost = RUN_LOST / (run + self.machine.line_bytes)
+                self.stretch[key] = min(self.stretch.get(key, math.inf), 1.0 + lost)
 
         match stmt:
             case Load():
