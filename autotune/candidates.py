@@ -63,13 +63,13 @@ def best_trials(
 
 def _elsewhere(op: Op, bindings: Mapping[str, int], machine: Machine, chosen: Chosen) -> str | None:
     """The alternative and the choices of a plan at other extents; None where they make no program there."""
-    bound = specialise(op, dict(bindings))
-    choices = read_choices(chosen.choices)
-    for alternative in alternatives(bound, machine):
-        if alternative.label == chosen.alternative:
-            try:
-                plan = make_plan(alternative.op, machine, choices)
-                return print_program(write_out(alternative.op, machine, choices, plan).program)
-            except WeftError:
-                return None
-    return None
+    try:
+        bound = specialise(op, dict(bindings))
+        choices = read_choices(chosen.choices)
+        found = next((a for a in alternatives(bound, machine) if a.label == chosen.alternative), None)
+        if found is None:
+            return None
+        plan = make_plan(found.op, machine, choices)
+        return print_program(write_out(found.op, machine, choices, plan).program)
+    except WeftError:
+        return None

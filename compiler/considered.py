@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..backends.machine import Machine
+from .chosen import StalePlan, read_choices
 from .lower import LowerResult, write_out
+from .lower_options import Chosen
 from .planner import Choices
 from .report import count_text, table, time_text
 from .search import FINALISTS, SLACK, Candidate, SearchReport, preference
@@ -42,6 +44,14 @@ def words(alternative: str, choices: Choices) -> str:
             value = "+".join(":".join(pair) for pair in value)
         parts.append(f"{item.name}={value}")
     return " ".join(parts)
+
+
+def named(chosen: Chosen) -> str:
+    """A recorded plan in the same words; choices of another version as they are."""
+    try:
+        return words(chosen.alternative, read_choices(chosen.choices))
+    except StalePlan:
+        return f"{chosen.alternative} {chosen.choices}"
 
 
 def rows(result: LowerResult, machine: Machine) -> list[Row]:

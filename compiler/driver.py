@@ -22,7 +22,7 @@ from ..ir.op_printer import print_op
 from . import extents, front
 from .cache import Shelf
 from .kernel import Kernel, Options, Specialise
-from .lower_options import LowerOptions
+from .lower_options import Chosen, LowerOptions
 from .plain_data import from_plain, to_plain
 from .reproducer import guarded
 from .signature import signature_of
@@ -92,10 +92,7 @@ def make_kernel(
     folder = _records(records) if options.schedule is None else None
 
     def choose(bindings: Mapping[str, int]) -> LowerOptions | None:
-        if folder is None or not folder.is_dir():
-            return options.schedule
-        threads = options.threads or settings.current().threads or settings.threads_available()
-        found = import_module(TUNED).chosen(folder, op, bindings, target, threads)
+        found = tuned(op, bindings, target, options.threads, folder)
         return options.schedule if found is None else LowerOptions(chosen=found)
 
     def schedule(bindings: Mapping[str, int], lowering: LowerOptions | None) -> LowerResult:
@@ -107,6 +104,19 @@ def make_kernel(
             return lower_op(op, bindings, target, LowerOptions())  # the record is of another state of weft
 
     return Kernel(op, target, options, schedule, now.variants, shelf=shelf, choose=choose)
+
+
+def tuned(
+    op: Op, bindings: Mapping[str, int], target: Target, threads: int | None, folder: Path | None
+) -> Chosen | None:
+    """The plan of the best record in `folder` for calls with these extents and threads (None: the default), if any."""
+    if folder is None or not folder.is_dir():
+        return None
+    now = settings.current()
+    found: Chosen | None = import_module(TUNED).chosen(
+        folder, op, bindings, target, threads or now.threads or settings.threads_available()
+    )
+    return found
 
 
 def _records(given: bool | str | Path) -> Path | None:

@@ -97,13 +97,9 @@ def describe(tuned: Tuned) -> str:
 
 def name_of(record: Record) -> str:
     """A candidate in a few words: its alternative and what differs from the default choices."""
-    from ...compiler.chosen import StalePlan, read_choices
-    from ...compiler.considered import words
+    from ...compiler.considered import named
 
-    try:
-        return words(record.alternative, read_choices(record.choices))
-    except StalePlan:
-        return f"{record.alternative}, {record.choices}"
+    return named(record.chosen)
 
 
 @contextlib.contextmanager

@@ -56,12 +56,13 @@ def command(
 def _considered(
     file: Path, entry: str | None, values: dict[str, int], target: str | None, machine: str | None, as_json: bool
 ) -> str:
-    """What `--search` prints. Records are not asked: this is the search's own answer."""
+    """What `--search` prints: the search's own answer, and where a tuning record overrides it, that it does."""
     from ... import settings
     from ...backends.target import get_target
     from .. import considered, extents
-    from ..driver import lower_op
+    from ..driver import lower_op, tuned
     from ..lower_options import LowerOptions
+    from ..plain_data import to_plain
     from ..signature import signature_of
 
     op = common.read_program(file, entry)
@@ -71,7 +72,11 @@ def _considered(
     now = settings.current()
     chosen = get_target(target or now.target, machine or now.machine)
     with common.progress(f"searching {file.name}"):
-        result = lower_op(op, {n: s.value for n, s in given.items()}, chosen, LowerOptions())
+        bound = {n: s.value for n, s in given.items()}
+        result = lower_op(op, bound, chosen, LowerOptions())
+        record = tuned(op, bound, chosen, None, settings.records_directory())
         if as_json:
-            return json.dumps(considered.as_data(result, chosen.machine), indent=2)
-        return f"{op.name} on {chosen.name}\n{considered.as_text(result, chosen.machine)}"
+            data = considered.as_data(result, chosen.machine)
+            return json.dumps({**data, "record": None if record is None else to_plain(record)}, indent=2)
+        text = f"{op.name} on {chosen.name}\n{considered.as_text(result, chosen.machine)}"
+        return text if record is None else f"{text}\na tuning record overrides this: {considered.named(record)}"

@@ -78,6 +78,13 @@ def test_export(place: Path, tmp_path: Path, capsys: Any) -> None:
 def test_the_setting_names_the_directory(place: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEFT_RECORDS", str(place / "records"))
     ends(0, ["records", "show", "spread"])
+    inspect = ["inspect", place / "spread.gir", "--target", "cpu", "--bind", "M=8,N=40", "--search"]
+    monkeypatch.setenv("WEFT_THREADS", "1")
+    ends(0, inspect)
+    assert "a tuning record overrides this" in capsys.readouterr().out
+    monkeypatch.setenv("WEFT_THREADS", "2")
+    ends(0, [*inspect, "--json"])
+    assert json.loads(capsys.readouterr().out)["record"] is None
     ends(0, ["run", place / "spread.gir", "--random", "--bind", "M=8,N=40", "--threads", "1", "--check"])
     assert "largest error" in capsys.readouterr().out
 
