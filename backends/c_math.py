@@ -12,7 +12,7 @@ from ..ir.expr import Fn, const
 from .c_expr import At, ExprPrinter, Scope, Tile
 from .c_helpers import Helpers
 from .c_types import SCALAR, literal, vector
-from .c_values import Value
+from .c_values import TERNARY, Value
 from .c_vector_text import Generated, function, guarded, vector_function
 from .math_kit import Instruction, Step, Wide
 from .mathlib import has_wide, sequence
@@ -33,18 +33,31 @@ def math_function(name: str, fn: Fn, dtype: DType, lanes: int) -> Generated:
     """
     steps = sequence(fn, dtype is DType.F64)
     wide = dtype is DType.F32 and has_wide(fn)
-    if lanes > 16 and wide and "_half_" not in name:
-        return _by_halves(name, fn, lanes)
-    if lanes >= 8 and dtype is DType.F32 and "_half_" not in name and any(s.dtype.bytes == 8 for s in steps):
-        return _by_halves(name, fn, lanes)
+    doubles = lanes >= 8 and dtype is DType.F32 and "_half_" not in name and any(s.dtype.bytes == 8 for s in steps)
     recorder = Recorder()
-    body = _body(recorder, steps, fn, dtype, lanes)
+    if (lanes > 16 and wide and "_half_" not in name) or doubles:
+        body = _by_halves(recorder, fn, lanes)
+    else:
+        body = _body(recorder, steps, fn, dtype, lanes)
+    outer = ""
     if lanes == 16 and wide:
-        fast = _body(recorder, sequence(fn, False, wide=True), fn, dtype, lanes)
+        fast_steps = sequence(fn, False, wide=True)
+        fast = _body(recorder, fast_steps, fn, dtype, lanes)
         body = guarded("defined(__AVX512F__)", fast, body)
+        outer = "".join(_out_of_line(recorder, s.expr) for s in fast_steps if isinstance(s.expr, Instruction))
     kind = SCALAR[dtype] if lanes == 1 else recorder.use(vector(dtype.value, lanes))
     text = vector_function(kind, name, ", ".join(f"{kind} {p}" for p in _parameters(fn)), body)
-    return tuple(recorder.texts), text
+    return tuple(recorder.texts), outer + text
+
+
+def _out_of_line(recorder: Recorder, expr: Instruction) -> str:
+    """The function for rare arguments, if the instruction has one."""
+    if not expr.steps:
+        return ""
+    v = vector("f32", 16)
+    text = function(v, f"{v}_{expr.name}", f"{v} x", _body(recorder, expr.steps, Fn.SIN, DType.F32, 16))
+    rare = text.replace("WEFT_INLINE", "static __attribute__((noinline, cold))", 1)
+    return f"#if defined(__AVX512F__)\n{rare}\n#endif\n"
 
 
 def _parameters(fn: Fn) -> tuple[str, ...]:
@@ -86,6 +99,14 @@ def _instruction(printer: ExprPrinter, step: Instruction, at: At, scope: Scope) 
         # bits of the second where the first operand's are set: here the sign's
         bits = ", ".join(f"(__m512i){t}" for t in (f"{use(v + '_set')}(-0.0f)", *texts))
         return Value(f"({v})_mm512_ternarylogic_epi32({bits}, 0xac)", DType.F32, 16)
+    if step.op is Wide.FLIP:
+        bits = ", ".join(f"(__m512i){t}" for t in (f"{use(v + '_set')}(-0.0f)", *texts))
+        return Value(f"({v})_mm512_ternarylogic_epi32({bits}, 0x6c)", DType.F32, 16)  # second ^ (first & third)
+    if step.op is Wide.BEYOND:
+        limit = f"(__m512){use(v + '_set')}({literal(step.table[0], DType.F32)})"
+        some = f"_mm512_cmp_ps_mask({x[0]}, {limit}, _CMP_GT_OQ)"
+        text = f"({v})_mm512_mask_mov_ps({x[1]}, {some}, (__m512){v}_{step.name}({texts[0]}))"
+        return Value(f"{some} ? {text} : {texts[1]}", DType.F32, 16, TERNARY)
     match step.op:
         case Wide.EXPONENT:
             text = f"_mm512_getexp_ps({x[0]})"
@@ -100,12 +121,12 @@ def _instruction(printer: ExprPrinter, step: Instruction, at: At, scope: Scope) 
     return Value(f"({v}){text}", DType.F32, 16)
 
 
-def _by_halves(name: str, fn: Fn, lanes: int) -> Generated:
-    v, half = vector("f32", lanes), vector("f32", lanes // 2)
-    part = f"{half}_half_{fn}"
+def _by_halves(recorder: Recorder, fn: Fn, lanes: int) -> str:
+    half = recorder.use(vector("f32", lanes // 2))
+    part = recorder.use(f"{half}_half_{fn}")
     parameters = _parameters(fn)
     lines = [f"{half} {p}s[2];\nmemcpy({p}s, &{p}, sizeof {p}s);" for p in parameters]
     for k in (0, 1):
         lines.append(f"xs[{k}] = {part}({', '.join(f'{p}s[{k}]' for p in parameters)});")
     lines.append("memcpy(&x, xs, sizeof xs);\nreturn x;")
-    return (v, half, part), function(v, name, ", ".join(f"{v} {p}" for p in parameters), "\n".join(lines))
+    return "\n".join(lines)

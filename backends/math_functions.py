@@ -201,7 +201,7 @@ def _quadrant(k: Kit, x: Expr, cosine: bool) -> Expr:
 
 
 def sin(k: Kit, x: Expr) -> Expr:
-    return _quadrant(k, x, cosine=False)
+    return k.pick(k.test(Fn.EQ, x, 0.0), x, _quadrant(k, x, cosine=False))  # of zero the sign is kept
 
 
 def cos(k: Kit, x: Expr) -> Expr:

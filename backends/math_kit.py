@@ -29,6 +29,8 @@ class Wide(Enum):
     RSQRT = "rsqrt"  # 1/sqrt(x) to 14 bits; exact at 0 and inf, NaN below zero
     SCALE = "scale"  # x * 2**floor(n), rounded once
     COPYSIGN = "copysign"  # |x| with the sign of y
+    FLIP = "flip"  # x, negated where y's sign is set
+    BEYOND = "beyond"  # y, but where x > limit what `steps` make of x: out of line, since it is rare
 
     def __str__(self) -> str:
         return self.value
@@ -36,18 +38,20 @@ class Wide(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Instruction(Expr):
-    """`op` of f32 arguments, which are names of earlier steps or literals."""
+    """`op` of f32 arguments, which are names of earlier steps or literals. `table` has BEYOND's limit."""
 
     op: Wide
     args: tuple[Expr, ...]
     table: tuple[float, ...] = ()
+    steps: tuple[Step, ...] = ()
+    name: str = ""  # of `steps`
 
     @property
     def children(self) -> tuple[Expr, ...]:
         return self.args
 
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
-        return Instruction(self.op, children, self.table)
+        return Instruction(self.op, children, self.table, self.steps, self.name)
 
 
 class Kit:

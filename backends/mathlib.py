@@ -5,8 +5,8 @@ rsqrt; 1.6 for sigmoid; 2 for tanh; in f32 as in f64. `wide` sequences of f32: 1
 for the rest.
 NaN, infinities, signs of overflow, domain errors and the signs of zeros are as in IEEE 754. Arguments and results may
 be subnormal. sin and cos reduce in double precision and hold to |x| about 1e9 in f32 and 1e7 in f64; beyond, the
-reduction loses its digits and the result is only bounded. All of this with fused multiply-add; without it a few units
-more, and sin and cos hold to about 1e5.
+reduction loses its digits and the result is only bounded (`wide`: they hold everywhere, to 1.6). All of this with fused
+multiply-add; without it a few units more, and sin and cos hold to about 1e5.
 
 `saturating` sequences rely on a scale instruction that gives infinity or zero for infinite exponents whatever is
 scaled (x86 vscalef), and so need one clamp less.
@@ -19,7 +19,7 @@ from functools import cache
 
 from ..ir.errors import InternalError
 from ..ir.expr import Expr, Fn, Ref
-from . import math_functions, math_wide
+from . import math_functions, math_wide, math_wide_turns
 from .math_kit import Kit, Step
 from .math_power import power
 
@@ -45,6 +45,8 @@ _WIDE: dict[Fn, Callable[[Kit, Expr], Expr]] = {
     Fn.LOG2: math_wide.log2,
     Fn.LOG1P: math_wide.log1p,
     Fn.RSQRT: math_wide.rsqrt,
+    Fn.SIN: math_wide_turns.sin,
+    Fn.COS: math_wide_turns.cos,
     Fn.EXP: math_wide.exp,
     Fn.EXPM1: math_wide.expm1,
 }

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ...ir.dtypes import DType
 from ...ir.errors import InternalError
 from ...ir.expr import COMPARISONS, Call, Cast, Const, Coord, Expr, Fn, Ref, Var
-from ..math_kit import Instruction
+from ..math_kit import Instruction, Step, Wide
 from ..mathlib import LIBRARY, sequence
 from . import arith
 from .context import Context
 from .linear import Split, has_lanes, split
-from .llvm_text import ARITHMETIC, Elem, Value, arithmetic_elem, index, literal, vector_literal
+from .llvm_text import ARITHMETIC, Code, Elem, Value, arithmetic_elem, index, literal, type_name, vector_literal
 from .tiles import Spot
-from .wide import instruction
+from .wide import LANES, beyond, instruction
 
 # Values by the identity of their expression; the expression is kept so that its identity is not given out again.
 Memo = dict[int, tuple[Value, Expr]]
@@ -73,7 +73,11 @@ def _library(ctx: Context, fn: Fn, args: list[Value]) -> Value:
     avx512 = ctx.options.features.has_scalef
     saturating = avx512 and args[0].lanes * args[0].elem.bits >= 128
     steps = sequence(fn, elem is Elem.F64, saturating, avx512)
-    values: dict[str, Value] = dict(zip(("x", "y"), args, strict=False))
+    return _run(ctx, steps, dict(zip(("x", "y"), args, strict=False)))
+
+
+def _run(ctx: Context, steps: tuple[Step, ...], values: dict[str, Value]) -> Value:
+    """The last of `steps`; `values` are their arguments and take up their results."""
 
     def run(e: Expr) -> Value:
         match e:
@@ -83,6 +87,8 @@ def _library(ctx: Context, fn: Fn, args: list[Value]) -> Value:
                 return _constant(ctx, e.value, e.dtype)
             case Cast(dtype, arg):
                 return arith.cast(ctx.code, run(arg), dtype)
+            case Instruction(Wide.BEYOND, (x, value), (limit,), others, name):
+                return beyond(ctx.code, run(x), run(value), limit, _out_of_line(ctx, name, others))
             case Instruction(op, operands, table):
                 return instruction(ctx.code, op, [run(a) for a in operands], table)
             case Call(inner, operands):
@@ -92,11 +98,29 @@ def _library(ctx: Context, fn: Fn, args: list[Value]) -> Value:
                 return arith.apply(ctx.code, ctx.options.features, inner, given)
         raise InternalError(f"{type(e).__name__} in a mathematical sequence")
 
-    result = args[0]
+    result = values["x"]
     for step in steps:
         result = run(step.expr)
         values[step.name] = result
     return result
+
+
+def _out_of_line(ctx: Context, name: str, steps: tuple[Step, ...]) -> str:
+    """A function of the module that replaces 16 f32 in memory by what `steps` make of them."""
+    module, name = ctx.code.module, f"weft_{name}"
+    head = f"void @{name}("
+    if not any(head in f for f in module.functions):
+        address = Value("%x", Elem.PTR)
+        code = Code(module, name, [address])
+        kind = type_name(Elem.F32, LANES)
+        x = code.op(f"load {kind}, ptr %x, align 64", Elem.F32, LANES)
+        result = _run(Context(code, ctx.options), steps, {"x": x})
+        code.do(f"store {result.typed}, ptr %x, align 64")
+        code.finish()
+        module.functions[-1] = (
+            module.functions[-1].replace("define ", "define internal ", 1).replace(") #0 {", ") noinline cold #0 {", 1)
+        )
+    return name
 
 
 def _lane_mask(ctx: Context, fn: Fn, a: Expr, b: Expr, spot: Spot, memo: Memo) -> Value | None:

@@ -19,6 +19,13 @@ def instruction(code: Code, op: Wide, args: list[Value], table: tuple[float, ...
     if op is Wide.COPYSIGN:
         name = "llvm.copysign.f32" if lanes == 1 else f"llvm.copysign.v{lanes}f32"
         return code.call(name, args, Elem.F32, lanes)
+    if op is Wide.FLIP:
+        ints = type_name(Elem.I32, lanes)
+        kind, minimum = args[0].type, code.splat(literal(-(1 << 31), Elem.I32), lanes)
+        x, y = (code.op(f"bitcast {a.typed} to {ints}", Elem.I32, lanes) for a in args)
+        sign = code.op(f"and {y.typed}, {minimum.text}", Elem.I32, lanes)
+        flipped = code.op(f"xor {x.typed}, {sign.text}", Elem.I32, lanes)
+        return code.op(f"bitcast {flipped.typed} to {kind}", Elem.F32, lanes)
     if lanes > LANES:
         parts = []
         for half in (0, 1):
@@ -27,6 +34,35 @@ def instruction(code: Code, op: Wide, args: list[Value], table: tuple[float, ...
         return arith.concat(code, parts[0], parts[1])
     result = _full(code, op, [_widened(code, a) for a in args], table)
     return result if lanes == LANES else arith.slice_lanes(code, result, 0, lanes)
+
+
+def beyond(code: Code, x: Value, value: Value, limit: float, name: str) -> Value:
+    """`value`, but where x > limit what the function `name` makes of x: given the address of 16 lanes, it replaces
+    them."""
+    lanes = max(x.lanes, value.lanes)
+    x, value = code.splat(x, lanes), code.splat(value, lanes)
+    if lanes > LANES:
+        parts = []
+        for half in (0, 1):
+            pieces = [arith.slice_lanes(code, a, half * lanes // 2, lanes // 2) for a in (x, value)]
+            parts.append(beyond(code, pieces[0], pieces[1], limit, name))
+        return arith.concat(code, parts[0], parts[1])
+    bound = code.splat(literal(limit, Elem.F32), lanes)
+    mask = code.op(f"fcmp ogt {x.typed}, {bound.text}", Elem.I1, lanes)
+    some = mask if lanes == 1 else code.call(f"llvm.vector.reduce.or.v{lanes}i1", [mask], Elem.I1)
+    slot = code.alloca(Elem.F32, LANES)
+    far, join, start = code.new_label("far"), code.new_label("near"), code.block
+    code.branch(some, far, join)
+    code.label(far)
+    code.do(f"store {_widened(code, x).typed}, ptr {slot.text}, align 64")
+    code.do(f"call void @{name}(ptr {slot.text})")
+    found = code.op(f"load {type_name(Elem.F32, LANES)}, ptr {slot.text}, align 64", Elem.F32, LANES)
+    if lanes != LANES:
+        found = arith.slice_lanes(code, found, 0, lanes)
+    chosen = code.op(f"select {mask.typed}, {found.typed}, {value.typed}", Elem.F32, lanes)
+    code.jump(join)
+    code.label(join)
+    return code.op(f"phi {value.type} [ {value.text}, %{start} ], [ {chosen.text}, %{far} ]", Elem.F32, lanes)
 
 
 def _widened(code: Code, value: Value) -> Value:

@@ -93,6 +93,46 @@ def logarithm(base: float) -> tuple[list[float], list[float]]:
     return inverses, logs
 
 
+def two_over_pi(bits: int) -> int:
+    """floor(2/pi * 2**bits), pi by Machin's formula."""
+    one = 1 << (2 * bits)
+
+    def arctan_of_inverse(n: int) -> int:
+        total, term, k = 0, one // n, 1
+        while term:
+            total += term // k if k % 4 == 1 else -(term // k)
+            term //= n * n
+            k += 2
+        return total
+
+    return (2 * one << bits) // (4 * (4 * arctan_of_inverse(5) - arctan_of_inverse(239)))
+
+
+def far_turns() -> list[list[float]]:
+    """2/pi * 2**96 in four rows of 24 bits for each 8 exponents e0 .. e0 + 7 (e0 = 1, 9, ...), without the bits that
+    make multiples of 4 of every number with such an exponent (Payne and Hanek 1983)."""
+    bits = 400
+    whole = two_over_pi(bits)
+    rows: list[list[float]] = [[] for _ in range(4)]
+    for e0 in range(1, 122, 8):
+        for i in range(4):
+            lowest = 1 - e0 - 24 * i
+            chunk = (whole >> (bits + lowest)) % (1 << 24)
+            rows[i].append(math.ldexp(chunk, lowest + 96))
+    return rows
+
+
+def half_pi() -> list[float]:
+    """pi/2 in three f32, each cut off."""
+    rest = (1 << 400) * (1 << 200) // two_over_pi(400)  # pi/2 * 2**200
+    out = []
+    for _ in range(3):
+        cut = rest >> (rest.bit_length() - 24) << (rest.bit_length() - 24)
+        out.append(math.ldexp(cut >> (rest.bit_length() - 24), rest.bit_length() - 24 - 200))
+        rest -= cut
+    return out
+
+
 def log_tail(base: float, degree: int) -> list[float]:
     """log(1 + r) = r*L + r^2 * P(r) with L = 1 for e."""
     r, weight = nodes(-0.0335, 0.0626)
@@ -152,6 +192,11 @@ def main() -> None:
         print(show(f"{name}_INVERSE", inverses))
         print(show(f"{name}_VALUE", logs))
         print(show(f"{name}_TAIL", log_tail(base, 3)))
+    print(f"HALF_PI = {tuple(half_pi())!r}")
+    far = far_turns()
+    for i, row in enumerate(far):
+        print(show(f"FAR_{i}", row))
+    print("FAR = (FAR_0, FAR_1, FAR_2, FAR_3)")
     print("# fmt: on")
 
 

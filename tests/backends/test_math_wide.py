@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from test_mathlib import EXTENDED, SPECIAL, program, reference, run
 from weft.backends.c import target as c_target
-from weft.backends.host import cpu_flags, is_x86
+from weft.backends.host import cpu_flags, host_machine, is_x86
 from weft.backends.target import get_target
 from weft.ir.dtypes import DType
 from weft.ir.expr import Fn
+from weft.ir.gir_parser import parse_program
 
 COUNT = 40_000
 RANGES = {
@@ -78,6 +79,60 @@ def test_c_without_the_instructions(fn: Fn, monkeypatch: pytest.MonkeyPatch) -> 
     check(fn, "c")
 
 
+def wide_machine() -> bool:
+    return is_x86() and host_machine(None).has_masks
+
+
+@pytest.mark.parametrize("target", ["cpu", "c"])
+@pytest.mark.parametrize("fn", [Fn.SIN, Fn.COS])
+def test_turns_of_any_size(fn: Fn, target: str) -> None:
+    """NumPy's sine of f64 is right for any argument, and far better than f32."""
+    rng = np.random.default_rng(3)
+    near_zeros = np.arange(1, 40_000) * (np.pi / 2)
+    far = 2.0 ** rng.uniform(16, 128, COUNT) * rng.choice([-1, 1], COUNT)
+    special = [0.0, -0.0, 1e-45, -1e-45, 1e5, 100000.0078125, 3.4028235e38, math.inf, -math.inf, math.nan]
+    parts = [special, rng.uniform(-10, 10, COUNT), rng.uniform(-1e5, 1e5, COUNT), near_zeros]
+    if wide_machine():  # elsewhere just f64's reduction
+        parts.append(far)
+    with np.errstate(all="ignore"):
+        x = np.concatenate(parts).astype(np.float32)
+        want = getattr(np, fn.value)(x.astype(np.float64))
+    y = run(program(fn, DType.F32), target, x)
+    finite = np.isfinite(x)
+    assert np.isnan(y[~finite]).all() and np.isfinite(y[finite]).all()
+    step = np.spacing(np.abs(want[finite]).astype(np.float32))
+    assert (np.abs(y[finite] - want[finite]) <= 1.6 * step).all()
+    assert fn is Fn.COS or (np.signbit(y[:2]) == [False, True]).all()
+
+
+@pytest.mark.parametrize("width", [1, 4, 8, 32])
+def test_far_arguments_among_near_ones(width: int) -> None:
+    """The branch for far arguments in every part of a vector, in loops that carry values."""
+    text = f"""
+program apply(N) {{
+  tensor x: f32[N] input
+  tensor y: f32[{width}] output
+  kernel main {{
+    parallel unit u in 0..1 {{
+      alloc total: f32<{width}> reg
+      total = 0_f32
+      loop i in 0..N step {width} {{
+        v = load<{width}> x[i + @0] where i + @0 < N else 0_f32
+        total = total + sin(v) * cos(v)
+      }}
+      store<{width}> y[@0] = total
+    }}
+  }}
+}}"""
+    x = np.linspace(-3, 3, 67, dtype=np.float32)
+    x[[5, 40, 66]] = 1e30, -2e7, 3e38
+    y = np.empty(width, np.float32)
+    get_target("cpu").load(parse_program(text))([x.ctypes.data, y.ctypes.data], [x.size], 1)
+    wide = x.astype(np.float64)
+    if wide_machine():
+        np.testing.assert_allclose(y.sum(), (np.sin(wide) * np.cos(wide)).sum(), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("target", ["cpu", "c"])
 @pytest.mark.parametrize("fn", [Fn.ERF, Fn.TANH, Fn.LOG, Fn.SIGMOID])
 def test_parts_of_vectors(fn: Fn, target: str) -> None:
@@ -95,7 +150,7 @@ def test_parts_of_vectors(fn: Fn, target: str) -> None:
             assert (y[n:] == 9).all()
 
 
-@pytest.mark.parametrize("fn", [Fn.ERF, Fn.TANH, Fn.LOG, Fn.RSQRT, Fn.SIGMOID, Fn.EXP])
+@pytest.mark.parametrize("fn", [Fn.ERF, Fn.TANH, Fn.LOG, Fn.RSQRT, Fn.SIGMOID, Fn.EXP, Fn.SIN])
 def test_values_do_not_depend_on_the_tile(fn: Fn) -> None:
     x = np.linspace(0.01, 6, 64, dtype=np.float32)
     wide = run(program(fn, DType.F32, 64), "cpu", x)
