@@ -53,9 +53,14 @@ def best(records: Iterable[Record], bind: tuple[tuple[str, int], ...], here: Fin
 
 
 def fastest(verified: Sequence[Record]) -> Record | None:
-    """By time over the default plan's in the same rounds; the default plan where nothing is clearly faster."""
+    """By time over the default plan's in the same rounds; the default plan where nothing is clearly faster.
+
+    Where the best were compared once more, only those of the last such comparison: that another was
+    faster before may have been luck.
+    """
     if not verified:
         return None
-    first = min(verified, key=lambda r: (r.relative, r.seconds, r.plan))
+    last = max(r.final for r in verified)
+    first = min((r for r in verified if r.final == last), key=lambda r: (r.relative, r.seconds, r.plan))
     default = next((r for r in verified if r.default), None)
     return default if default is not None and first.relative > MARGIN else first

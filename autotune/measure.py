@@ -36,14 +36,19 @@ class Limits:
 
 @dataclass
 class Outcome:
-    """What came of a trial. `samples` are seconds of a call."""
+    """What came of a trial. `turns`: seconds of a call, one list of samples for each round it had a turn in."""
 
     trial: Trial
     status: Status = Status.OK
     detail: str = ""
-    samples: list[float] = field(default_factory=list)
+    turns: list[list[float]] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
     baseline: float = 0.0
+    relative: float = 1.0
+
+    @property
+    def samples(self) -> list[float]:
+        return [sample for turn in self.turns for sample in turn]
 
     @property
     def seconds(self) -> float:
@@ -102,6 +107,7 @@ class Laboratory:
                 if not self._usual:  # how long the others may take
                     self._turn(outcome)
                     self._usual = outcome.seconds
+                    outcome.turns.clear()  # it is no round of the others
         for _ in range(self.limits.rounds):
             for outcome in outcomes:
                 if outcome.status is Status.OK and not self._hopeless(outcome):
@@ -116,6 +122,7 @@ class Laboratory:
         right = outcomes[0].status is Status.OK
         for outcome in outcomes:
             outcome.baseline = outcomes[0].seconds if right else 0.0
+            outcome.relative = _relative(outcome, outcomes[0]) if right else 1.0
         self._drop([o.trial.chosen.plan for o in outcomes[1:]])
         return outcomes
 
@@ -163,7 +170,7 @@ class Laboratory:
         self._load(outcome.trial)
         seconds = max(self.limits.turn, min(CALLS * self._usual, LONGEST_TURN))
         request = {"do": "time", "id": outcome.trial.chosen.plan, "case": FULL, "seconds": seconds}
-        outcome.samples += self._ask(request, self._limit + seconds)["samples"]
+        outcome.turns.append(self._ask(request, self._limit + seconds)["samples"])
 
     def _hopeless(self, outcome: Outcome) -> bool:
         return bool(outcome.samples) and 0.0 < self.limits.hopeless * self._usual < min(outcome.samples)
@@ -211,6 +218,13 @@ class Laboratory:
                 raise NoWorker(f"the measuring process died while it read the inputs: {died}") from None
             if not reply["ok"]:
                 raise NoWorker(f"the measuring process cannot hold the inputs: {reply['why']}")
+
+
+def _relative(outcome: Outcome, usual: Outcome) -> float:
+    """Round by round, because what disturbs a turn mostly disturbs its neighbours; the fastest call of a turn, because
+    nothing makes a call faster than it is."""
+    ratios = [min(mine) / min(other) for mine, other in zip(outcome.turns, usual.turns, strict=False)]
+    return median(ratios) if ratios else 1.0
 
 
 def _written(program: Callable[[], str | None]) -> str | None:

@@ -29,9 +29,11 @@ class Status(Enum):
 class Record:
     """`program` names the op, `key` is the digest of its text, `bind` its extents, sorted by name.
 
-    `seconds` (median) and `minimum` are of one call; `baseline` is the median of the default plan in the same rounds,
-    so that `relative` compares records measured at different times. `errors` are the largest errors of the outputs and
-    `checked` what they were compared with. `default`: the plan that compile() takes where there are no records.
+    `seconds` (median) and `minimum` are of one call; `baseline` is the median of the default plan in the same rounds.
+    `relative`: time over the default plan's, the median over the rounds, each with the fastest calls of the two turns;
+    it compares records measured at different times. `final`: 0, or in which comparison of the best it was measured.
+    `errors` are the largest errors of the outputs and `checked` what they were compared with. `default`: the plan that
+    compile() takes where there are no records.
     """
 
     program: str
@@ -47,6 +49,8 @@ class Record:
     minimum: float = 0.0
     samples: int = 0
     baseline: float = 0.0
+    relative: float = 1.0
+    final: int = 0
     predicted: float = 0.0
     dram_bytes: float = 0.0
     bound: str = ""
@@ -55,11 +59,6 @@ class Record:
     default: bool = False
     when: str = ""
     schema: int = SCHEMA
-
-    @property
-    def relative(self) -> float:
-        """Time over the default plan's; below 1 is faster."""
-        return self.seconds / self.baseline if self.baseline else 1.0
 
     @property
     def chosen(self) -> Chosen:

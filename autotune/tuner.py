@@ -120,7 +120,7 @@ class Tuner:
         end = time.monotonic() + seconds
         tell = progress or (lambda done, planned, words: None)
         here = fingerprint(self.target, self.threads)
-        known = {r.plan for r in self.store.read(self.key) if r.bind == self.bind and r.environment == here}
+        known = self._known(here)
         measured: list[Record] = []
         with folder_for_arrays() as folder:
             tell(0, trials, "computing the reference")
@@ -150,9 +150,9 @@ class Tuner:
         records are written when it is through."""
         done: dict[str, Record] = {}
 
-        def keep(outcomes: Sequence[Outcome]) -> None:
+        def keep(outcomes: Sequence[Outcome], final: int = 0) -> None:
             for outcome in outcomes:
-                record = self._record(outcome, reference, here)
+                record = self._record(outcome, reference, here, final)
                 self.store.append(record)
                 done[record.plan] = record
 
@@ -165,21 +165,19 @@ class Tuner:
                 tell(len(done), "measuring")
                 outcomes = laboratory.measure([default, *others[at : at + self._group]])
                 keep(outcomes if at == 0 and default in left else outcomes[1:])
-            finalists = self._finalists(found, here)
-            if len(finalists) > 1:
+            known = self._known(here)
+            finalists = _finalists(found, known)
+            if finalists:
                 tell(len(done), "comparing the best")
-                keep(laboratory.measure([default, *finalists]))
+                keep(laboratory.measure([default, *finalists]), 1 + max(r.final for r in known.values()))
         tell(len(done), "done")
         return list(done.values())
 
-    def _finalists(self, found: Sequence[Trial], here: Fingerprint) -> list[Trial]:
-        """The fastest verified ones, the default plan aside."""
-        last = {r.plan: r for r in self.store.read(self.key) if r.bind == self.bind and r.environment == here}
-        right = [t for t in found if not t.default and t.chosen.plan in last]
-        right = [t for t in right if last[t.chosen.plan].status is Status.OK]
-        return sorted(right, key=lambda t: last[t.chosen.plan].relative)[:FINALISTS]
+    def _known(self, here: Fingerprint) -> dict[str, Record]:
+        """The last record of each plan in this environment."""
+        return {r.plan: r for r in self.store.read(self.key) if r.bind == self.bind and r.environment == here}
 
-    def _record(self, outcome: Outcome, reference: Reference, here: Fingerprint) -> Record:
+    def _record(self, outcome: Outcome, reference: Reference, here: Fingerprint, final: int) -> Record:
         trial, right = outcome.trial, outcome.status is Status.OK
         return Record(
             program=self.op.name,
@@ -195,6 +193,8 @@ class Tuner:
             minimum=min(outcome.samples) if right else 0.0,
             samples=len(outcome.samples) if right else 0,
             baseline=outcome.baseline if right else 0.0,
+            relative=outcome.relative if right else 1.0,
+            final=final,
             predicted=trial.predicted,
             dram_bytes=trial.dram_bytes,
             bound=trial.bound,
@@ -203,6 +203,13 @@ class Tuner:
             default=trial.default,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+def _finalists(found: Sequence[Trial], known: Mapping[str, Record]) -> list[Trial]:
+    """The fastest verified ones, the default plan aside."""
+    right = [t for t in found if not t.default and t.chosen.plan in known]
+    right = [t for t in right if known[t.chosen.plan].status is Status.OK]
+    return sorted(right, key=lambda t: known[t.chosen.plan].relative)[:FINALISTS]
 
 
 def _adopted(op: Op, bind: Mapping[str, int], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
