@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 from faulty import QUICK, reference, trial
 from weft.autotune import process
-from weft.autotune.measure import Laboratory, Outcome
-from weft.autotune.process import Died, NoWorker, Process
+from weft.autotune.measure import Laboratory, Outcome, _relative
+from weft.autotune.process import Died, NoWorker, Process, alone
 from weft.autotune.record import Status
 from weft.ir.errors import TargetError
 
@@ -26,24 +27,60 @@ def right(outcome: Outcome) -> bool:
     return outcome.status is Status.OK and outcome.seconds > 0 and outcome.errors == {"y": 0.0}
 
 
-@pytest.mark.parametrize(
-    "name,status,words",
-    [
-        ("wrong", Status.WRONG, "'y' is off by"),
-        ("unwritten", Status.WRONG, "'y' is off by inf"),
-        ("crash", Status.CRASH, "killed by SIGSEGV"),
-        ("input", Status.WRONG, "changed its input 'x'"),
-        ("behind", Status.WRONG, "behind the end of 'y'"),
-        ("refused", Status.ERROR, "nothing"),
-    ],
-)
-def test_failure_26_a_faulty_candidate_between_good_ones(name: str, status: Status, words: str, tmp_path: Path) -> None:
-    """Failure 26: the next candidate still measures correctly. Failure 14: one wrong one does not hide."""
-    first, faulty, last = measured(tmp_path, "good", name, "other")
-    assert faulty.status is status and words in faulty.detail
-    assert not faulty.samples
+def test_failure_26_a_faulty_candidate_between_good_ones(tmp_path: Path) -> None:
+    """Failure 26: after each fault the next candidate still measures correctly. Failure 14: no wrong one hides."""
+    faults = {
+        "wrong": (Status.WRONG, "'y' is off by"),
+        "unwritten": (Status.WRONG, "'y' is off by inf"),
+        "crash": (Status.CRASH, "killed by SIGSEGV"),
+        "input": (Status.WRONG, "changed its input 'x'"),
+        "behind": (Status.WRONG, "behind the end of 'y'"),
+        "refused": (Status.ERROR, "nothing"),
+    }
+    first, *faulty, last = measured(tmp_path, "good", *faults, "other")
+    for outcome, (status, words) in zip(faulty, faults.values(), strict=True):
+        assert outcome.status is status and words in outcome.detail
+        assert not outcome.samples
     assert right(first) and right(last)
-    assert last.baseline == first.seconds
+    assert last.baseline == first.seconds and first.relative == 1.0 and 0.1 < last.relative < 10
+
+
+def test_a_crash_before_a_good_one(tmp_path: Path) -> None:
+    first, crash, last = measured(tmp_path, "good", "crash", "other")
+    assert crash.status is Status.CRASH and right(first) and right(last)
+
+
+def test_times_are_compared_round_by_round() -> None:
+    """A disturbance of one round, of some calls, or of all that follows changes nothing."""
+    usual, other = Outcome(trial("good", True)), Outcome(trial("other"))
+    usual.turns = [[1.0, 1.5], [1.0, 9.0], [30.0, 30.0], [2.0, 2.0], [2.0]]
+    other.turns = [[0.8, 0.9], [0.8, 0.8], [0.9, 0.8], [1.6, 7.0], [1.6]]
+    assert _relative(other, usual) == 0.8
+    other.turns = other.turns[:1]  # hopeless after one round
+    assert _relative(other, usual) == 0.8
+    assert _relative(Outcome(trial("other")), usual) == 1.0
+
+
+def test_one_tuner_measures_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEFT_CACHE_DIR", str(tmp_path))
+    order: list[str] = []
+
+    def other() -> None:
+        with alone():
+            order.append("other")
+
+    with alone():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "other"]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WEFT_CACHE_DIR", str(tmp_path / "file"))
+    with alone():  # nothing can be locked there
+        order.append("still")
+    assert order[-1] == "still"
 
 
 def test_failure_27_what_hangs_is_gone_before_the_next_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

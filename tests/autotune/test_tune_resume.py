@@ -22,7 +22,7 @@ from pathlib import Path
 from weft.autotune.measure import Limits
 from weft.autotune.tuner import Tuner
 limits = Limits(rounds=2, turn=0.001)
-Tuner(sys.argv[1], "cpu", {"M": 32, "N": 48}, Path(sys.argv[2]), 1, None, None, {}, limits, group=1).run(6, 60.0)
+Tuner(sys.argv[1], "cpu", {"M": 32, "N": 48}, Path(sys.argv[2]), 1, None, None, {}, limits, group=1).run(4, 60.0)
 """
 
 
@@ -64,17 +64,17 @@ def test_an_interrupted_run_goes_on(how: signal.Signals, tmp_path: Path) -> None
     kept = file.read_bytes().splitlines()
     assert kept[: len(written)] == written and len(written) >= 2
     before = {json.loads(line)["plan"] for line in kept}
-    found = tuner(tmp_path).run(6, 30.0)
+    found = tuner(tmp_path).run(4, 30.0)
     left = Path(tempfile.gettempdir()).glob(f"weft-tune-{process.pid}-*")
     assert list(left) == [], "the arrays of a killed tuner stay for ever"
     if found.known:  # the sources may have changed meanwhile, then nothing is known
         assert found.known == len(before)
-        assert not {r.plan for r in found.measured[: 6 - len(before)]} & before
-    assert len({r.plan for r in Records(tmp_path).all()}) == 6
+        assert not {r.plan for r in found.measured[: 4 - len(before)]} & before
+    assert len({r.plan for r in Records(tmp_path).all()}) == 4
 
 
 def test_a_time_limit_ends_between_groups(tmp_path: Path) -> None:
-    found = tuner(tmp_path, group=1).run(6, 0.0)
-    assert 0 < len(found.measured) < 6
-    rest = tuner(tmp_path, group=1).run(6, 60.0)
-    assert rest.known == len(found.measured) and len({r.plan for r in Records(tmp_path).all()}) == 6
+    found = tuner(tmp_path, group=1).run(4, 0.0)
+    assert 0 < len(found.measured) < 4
+    rest = tuner(tmp_path, group=1).run(4, 60.0)
+    assert rest.known == len(found.measured) and len({r.plan for r in Records(tmp_path).all()}) == 4
