@@ -85,7 +85,7 @@ def kernel(
 ) -> Kernel:
     """A kernel of `program` whose computation is `function`; `built` records what was lowered."""
 
-    def lower(bindings: Mapping[str, int]) -> Any:
+    def lower(bindings: Mapping[str, int], _options: object = None) -> Any:
         if built is not None:
             built.append(dict(bindings))
         tensors = [gir.Tensor(t.name, t.dtype, t.shape, gir.Role.INPUT) for t in program.inputs]
