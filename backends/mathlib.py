@@ -1,8 +1,8 @@
 """Mathematical functions as straight-line sequences of primitive functions, shared by the CPU targets.
 
-Errors in units in the last place: at most 1 for exp, exp2, log and pow; 1.2 for log2 and erf; 1.5 for log1p, expm1 and
-rsqrt; 1.6 for sigmoid; 2 for tanh; in f32 as in f64. `wide` sequences of f32: 1 for exp, 1.1 for tanh and rsqrt, 1.6
-for the rest.
+Errors in units in the last place: at most 1 for exp, exp2, log and pow; 1.2 for log2 and erf; 1.5 for log1p and rsqrt;
+1.6 for sigmoid; 1.8 for tanh, sin and cos; 2 for expm1; in f32 as in f64. `wide` sequences of f32: 1 for exp, 1.1 for
+tanh and rsqrt, 1.6 for the rest.
 NaN, infinities, signs of overflow, domain errors and the signs of zeros are as in IEEE 754. Arguments and results may
 be subnormal. sin and cos reduce in double precision and hold to |x| about 1e9 in f32 and 1e7 in f64; beyond, the
 reduction loses its digits and the result is only bounded (`wide`: they hold everywhere, to 1.6). All of this with fused

@@ -96,11 +96,11 @@ LIMITS = {
     Fn.LOG: 1.6,
     Fn.LOG2: 1.6,
     Fn.LOG1P: 1.6,
-    Fn.TANH: 2.2,
-    Fn.SIGMOID: 2.2,
-    Fn.EXPM1: 2.2,
-    Fn.SIN: 2.2,
-    Fn.COS: 2.2,
+    Fn.TANH: 2.0,
+    Fn.SIGMOID: 1.6,
+    Fn.EXPM1: 2.0,
+    Fn.SIN: 1.8,
+    Fn.COS: 1.8,
     Fn.RSQRT: 1.6,
 }
 
