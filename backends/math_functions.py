@@ -23,8 +23,7 @@ def _whole(k: Kit) -> float:
 
 def exp(k: Kit, x: Expr) -> Expr:
     limit = 800.0 if k.double else 110.0
-    # The polynomial is positive everywhere (even degree in f32), so that overflow on top scales to infinity by itself.
-    x = k.f(Fn.MAX, -limit, x) if k.saturating and not k.double else clamp(k, x, -limit, limit)
+    x = clamp(k, x, -limit, limit)
     n, r = _reduce_exp(k, x)
     p = k.polynomial((1.0, 1.0, *(tables.EXP_F64 if k.double else tables.EXP_F32)), r)
     return k.f(Fn.LDEXP, p, n)

@@ -57,9 +57,8 @@ class Instruction(Expr):
 class Kit:
     """Collects steps in one precision. Methods name primitive functions; numbers become literals of the precision."""
 
-    def __init__(self, double: bool, saturating: bool) -> None:
+    def __init__(self, double: bool) -> None:
         self.double = double
-        self.saturating = saturating
         self.steps: list[Step] = []
 
     @property
@@ -101,7 +100,7 @@ class Kit:
 
     def wider(self) -> Kit:
         """The same steps continued in f64."""
-        kit = Kit(True, self.saturating)
+        kit = Kit(True)
         kit.steps = self.steps
         return kit
 

@@ -28,7 +28,7 @@ def _turned(k: Kit, a: Expr, cosine: bool) -> Expr:
     for part in tables.HALF_PI:
         r = k.f(Fn.FMA, n, -part, r)
     value = _of_rest(k, r, k.whole(Fn.FLOAT_BITS, shifted), cosine)
-    far = Kit(False, k.saturating)
+    far = Kit(False)
     far.let(_far(far, Ref("x"), cosine))
     name = "far_cosine" if cosine else "far_sine"
     return k.let(Instruction(Wide.BEYOND, (a, value), (NEAR,), tuple(far.steps), name))

@@ -8,8 +8,7 @@ be subnormal. sin and cos reduce in double precision and hold to |x| about 1e9 i
 reduction loses its digits and the result is only bounded (`wide`: they hold everywhere, to 1.6). All of this with fused
 multiply-add; without it a few units more, and sin and cos hold to about 1e5.
 
-`saturating` sequences rely on a scale instruction that gives infinity or zero for infinite exponents whatever is
-scaled (x86 vscalef), and so need one clamp less.
+`wide` sequences use the instructions of AVX-512 named in `math_kit.Wide`, on any number of lanes.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ LIBRARY = frozenset({*_FUNCTIONS, Fn.POW})
 
 
 @cache
-def sequence(fn: Fn, double: bool, saturating: bool = False, wide: bool = False) -> tuple[Step, ...]:
+def sequence(fn: Fn, double: bool, wide: bool = False) -> tuple[Step, ...]:
     """The steps of `fn` for f64 or f32; the last one is the result. `wide`: of f32 with the instructions of `Wide`
     where that is shorter. Raises InternalError for a primitive function."""
     if fn not in LIBRARY:
         raise InternalError(f"{fn} is not a library function")
-    kit = Kit(double, saturating)
+    kit = Kit(double)
     x = Ref("x")
     if fn is Fn.POW:
         result = power(kit, x, Ref("y"))

@@ -70,7 +70,7 @@ def weight(fn: Fn, wide: bool) -> float:
     """What a call counts for, in vector instructions; of f32, since the type matters little beside the lanes."""
     if fn in LIBRARY:
         total = 0.0
-        for step in sequence(fn, False, wide, wide):
+        for step in sequence(fn, False, wide):
             inner = step.expr.fn if isinstance(step.expr, Call) else None
             one = _WEIGHT[inner] if inner is Fn.DIV or inner is Fn.SQRT else 1.0
             total += one * max(1, step.dtype.bytes // 4)  # steps in f64 fill two vectors

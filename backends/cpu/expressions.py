@@ -70,9 +70,7 @@ def _library(ctx: Context, fn: Fn, args: list[Value]) -> Value:
     """A mathematical function by its sequence of primitives."""
     elem = args[0].elem if args[0].elem.is_float else Elem.F64
     args = [arith.convert(ctx.code, a, elem) for a in args]
-    avx512 = ctx.options.features.has_scalef
-    saturating = avx512 and args[0].lanes * args[0].elem.bits >= 128
-    steps = sequence(fn, elem is Elem.F64, saturating, avx512)
+    steps = sequence(fn, elem is Elem.F64, ctx.options.features.has_scalef)
     return _run(ctx, steps, dict(zip(("x", "y"), args, strict=False)))
 
 
