@@ -71,11 +71,19 @@ class KernelPlanner:
         self.roots = root_axes(op, group) + self.independent
         self.lanes_of = choose_lanes(op, group, external, self.roots, choices)
         found = shared_passes(op, group) if choices.stream != 0 else []
-        self.passes = [p for p in found if choices.stream is not None or self._stream_pays(p.members)]
+        wanted = [p for p in found if choices.stream is not None or self._stream_pays(p.members)]
         self.tiles = {
             d.name: register_tile(d, self.lanes_of[d.name], choices, self._lane_count(d), self.sizes, external)
             for d in self.definitions
         }
+        wide = {axis for tile in self.tiles.values() for axis in tile}
+        self.passes = [p for p in wanted if self._held(p) <= set(self.roots) - wide]
+        self.held = {axis for p in self.passes for axis in self._held(p)}
+
+    def _held(self, passed: Passed) -> frozenset[str]:
+        """Axes that the ends of the pass depend on: one iteration of each must hold all of it."""
+        inside = [d for d in self.definitions if d.name in passed.members]
+        return frozenset(axis for d in inside for axis in bound_axes(d))
 
     def _lane_count(self, definition: Definition) -> int:
         widest = max(t.dtype.arithmetic.bytes for t in definition.targets)
@@ -132,7 +140,9 @@ class KernelPlanner:
         for axis in self.roots:
             size = self.sizes[axis]
             tile = needed[axis]
-            if tile == 1:
+            if axis in self.held:
+                tile = 1
+            elif tile == 1:
                 if heavy and self.choices.root_rows and size > 1:
                     tile = self.choices.root_rows
             elif axis in lane_axes:
