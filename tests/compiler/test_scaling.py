@@ -92,6 +92,7 @@ def work(op: Op) -> int:
 
 @pytest.mark.parametrize("kind", PROGRAMS)
 def test_growth(kind: str) -> None:
+    """Failure 25: four times the definitions take little more than four times the work."""
     make = PROGRAMS[kind]
     work(make(12))  # what is done once per process
     assert work(make(96)) < GROWTH * work(make(24))
