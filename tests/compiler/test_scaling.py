@@ -105,6 +105,7 @@ def test_a_thousand_definitions() -> None:
 
 
 def test_the_search_keeps_to_its_number_of_plans() -> None:
+    """Failure 25, of the search."""
     """Plans that are costed, whatever they lead to, and plans that were met before."""
     op = parse_op("op f(x: f32[M, K], w: f32[K, N]) -> (y: f32[M, N]) { y[i, j] = tanh(sum[k] x[i, k] * w[k, j]) }")
     for nodes in (1, 5, 12):
