@@ -184,8 +184,9 @@ def arguments() -> argparse.Namespace:
 
 
 def write(file: Path, info: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """The run as one file. Its command names the file without the folder, which is this machine's own."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    command = ["python", "benchmarks/run.py", *sys.argv[1:]]
+    command = ["python", "benchmarks/run.py", *(a if a != str(file) else file.name for a in sys.argv[1:])]
     file.write_text(json.dumps({"command": command, "machine": info, "rows": rows}, indent=1) + "\n")
 
 
