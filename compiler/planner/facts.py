@@ -10,6 +10,7 @@ from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, reads, variables, walk
 from ...ir.op import Compact, Definition, Op, Reduction, Sort
 from ...ir.recurrence import offsets, sweep_direction
 from ..axes import all_axes, reduction_axes
+from ..op_types import op_dtype
 from ..remembered import positions, remembered
 
 UNKNOWN_EXTENT = 1024  # stands for a symbolic extent when plans are compared
@@ -109,6 +110,15 @@ def blocked_axes(definition: Definition) -> frozenset[str]:
 
 def is_special(definition: Definition) -> bool:
     return isinstance(definition.body, Compact | Sort)
+
+
+def keeps_type(op: Op, definition: Definition) -> bool:
+    """What a reduction accumulates in has the type of its results: its state may live where they do."""
+    body = definition.body
+    if not isinstance(body, Reduction):
+        return True
+    kinds = [body.accumulate.arithmetic if body.accumulate is not None else op_dtype(a, op) for a in body.args]
+    return all(t.dtype is kind for t, kind in zip(definition.targets, kinds, strict=True))
 
 
 @remembered

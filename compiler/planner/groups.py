@@ -18,6 +18,7 @@ from .facts import (
     front_axes,
     is_contraction,
     is_special,
+    keeps_type,
     members,
     sweep_axes,
 )
@@ -82,7 +83,8 @@ def shared_passes(op: Op, names: list[str]) -> list[Passed]:
 
     def offer(axis: str, roots: list[str]) -> None:
         along = _along(op, axis, roots, present)
-        if len(along) > 1 and not along & taken:
+        carried = [d for d in members(op, along) if axis in {a.name for a in reduction_axes(d)}]
+        if len(along) > 1 and not along & taken and all(keeps_type(op, d) for d in carried):
             taken.update(along)
             out.append(Passed(axis, frozenset(along)))
 
