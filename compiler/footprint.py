@@ -83,11 +83,11 @@ Traffic = dict[tuple[str, Kind], float]
 
 
 def evaluate(expr: Expr, env: Mapping[str, float]) -> float | None:
-    """An index expression in numbers; None where it holds a tile or an unknown variable."""
+    """An index expression in numbers; None where it holds an unknown variable, or a tile of no assumed value."""
     # the innermost question of the model, so a ladder of the commonest cases first
     if isinstance(expr, Const):
         return float(expr.value)
-    if isinstance(expr, Var):
+    if isinstance(expr, Var | Ref):
         return env.get(expr.name)
     if isinstance(expr, Call):
         values: list[float] = []

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from ..ir.bounds import Prover
 from ..ir.errors import NOWHERE
-from ..ir.expr import Boundary, Call, Const, Expr, Fn, Read, const, reads, substitute
+from ..ir.expr import Boundary, Call, Const, Expr, Fn, Read, conjuncts, const, reads, substitute
 from ..ir.op import Compact, Definition, Op, Pointwise, Reduction, Sort
 
 
@@ -31,15 +31,6 @@ def needed_where(op: Op) -> dict[str, Expr]:
                 if _only_inside(op, d, condition):
                     out[d.name] = condition
     return out
-
-
-def conjuncts(condition: Expr) -> Iterator[Expr]:
-    match condition:
-        case Call(Fn.AND, (a, b)):
-            yield from conjuncts(a)
-            yield from conjuncts(b)
-        case _:
-            yield condition
 
 
 def _comparison(term: Expr) -> tuple[Expr, Expr, int] | None:

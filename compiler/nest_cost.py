@@ -51,6 +51,7 @@ from .phases import Phase, in_sequence, repeated
 
 ASSUMED_TRIPS = 64  # of a loop bounded by data that no dimension bounds
 _FIT = 0.75  # share of a cache that a working set may fill
+_NO_END = 1e15  # larger than any extent
 _ITERATION_CYCLES = 2.0
 RUN_LOST = 384.0  # bytes of dram time lost where a run of neighbouring addresses ends (a page walk, no prefetch)
 
@@ -200,7 +201,8 @@ class NestModel:
     def loop(
         self, loop: Loop, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]], parallel: bool
     ) -> Node:
-        trip = trip_of(loop, middle, outer, self.most_trips(loop))
+        middle = {**middle, **self.data_ends(loop, middle)}
+        trip = trip_of(loop, middle, outer, ASSUMED_TRIPS)
         first = trip.first + sum(f * middle[n] for n, f in trip.first_by.items())
         last = trip.last + sum(f * middle[n] for n, f in trip.last_by.items())
         inner_middle = {**middle, loop.var: (first + last) / 2}
@@ -242,18 +244,23 @@ class NestModel:
             repeated(body.phases, longer, whole),
         )
 
-    def most_trips(self, loop: Loop) -> int:
-        """Iterations of a loop whose end is data: as many as the largest dimension has room for that it runs along."""
-        if not refs(loop.lo) and not refs(loop.hi):
-            return ASSUMED_TRIPS
-        found = [
-            self.buffers[access.buffer].extents[dim]
-            for s in walk(loop.body)
-            for access, *_ in accesses(s)
-            for dim, index in enumerate(access.index)
-            if access.buffer in self.buffers and loop.var in variables(index)
-        ]
-        return max(1, int(max(found, default=float(ASSUMED_TRIPS))) // loop.step)
+    def data_ends(self, loop: Loop, known: Mapping[str, float]) -> dict[str, float]:
+        """Values to assume for tiles that say where a loop ends: as large as its other bounds allow, else as the
+        largest dimension that the loop runs along."""
+        unknown = sorted((refs(loop.lo) | refs(loop.hi)) - known.keys())
+        if not unknown:
+            return {}
+        most = evaluate(loop.hi, {**known, **dict.fromkeys(unknown, _NO_END)})
+        if most is None or most >= _NO_END / 2:
+            found = [
+                self.buffers[access.buffer].extents[dim]
+                for s in walk(loop.body)
+                for access, *_ in accesses(s)
+                for dim, index in enumerate(access.index)
+                if access.buffer in self.buffers and loop.var in variables(index)
+            ]
+            most = max(found, default=float(ASSUMED_TRIPS * loop.step))
+        return dict.fromkeys(unknown, most)
 
     def branch(
         self, branch: Branch, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]], parallel: bool

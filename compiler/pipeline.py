@@ -14,15 +14,18 @@ from .passes.normal import NORMAL
 from .passes.prefetch import Prefetching
 from .passes.streaming import Streaming
 from .passes.streaming_stores import StreamingStores
+from .passes.whole_ranges import WholeRanges
 
 OP_PASSES: tuple[Pass, ...] = (
     *NORMAL,  # equal things are one thing, and streams are found, before anything is scheduled
+    WholeRanges(),  # a part of an axis and the whole are one axis from here on
     Factor(),  # inlining for streams leaves costly subexpressions in deep loops: name them again
     DeadCode(),
 )
 
 STORED_PASSES: tuple[Pass, ...] = (
     *(p for p in NORMAL if not isinstance(p, Streaming)),  # intermediates stay definitions: kept, not recomputed
+    WholeRanges(),
     Factor(),
     DeadCode(),
 )

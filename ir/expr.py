@@ -251,6 +251,16 @@ def variables(expr: Expr) -> set[str]:
     return {e.name for e in walk(expr) if isinstance(e, Var)}
 
 
+def conjuncts(expr: Expr | None) -> list[Expr]:
+    """The terms of a chain of `and`; nothing for no condition."""
+    match expr:
+        case None:
+            return []
+        case Call(Fn.AND, (a, b)):
+            return conjuncts(a) + conjuncts(b)
+    return [expr]
+
+
 def reads(expr: Expr) -> list[Read]:
     return [e for e in walk(expr) if isinstance(e, Read)]
 

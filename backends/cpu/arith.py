@@ -312,6 +312,31 @@ def fold_lanes(code: Code, features: Features, fn: Fn, value: Value) -> Value:
     return value
 
 
+def fold_vectors(code: Code, features: Features, fn: Fn, vectors: list[Value]) -> Value:
+    """The lanes of each of 2**k vectors combined by `fn`: lane i of the result is vector i folded. Each step combines
+    halves of two vectors at once, so that n vectors take about n steps and not n times their logarithm."""
+    items, segment = 1, vectors[0].lanes  # a vector holds so many items of so many lanes, and adds up to all lanes
+    while segment > 1:
+        half = segment // 2
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True)) if len(vectors) > 1 else [(vectors[0], None)]
+        lanes = vectors[0].lanes
+        folded = []
+        for a, b in pairs:
+            starts = [base + i * segment for base in (0, lanes)[: 1 if b is None else 2] for i in range(items)]
+            sides = [_pick(code, a, b, [s + at + k for s in starts for k in range(half)]) for at in (0, half)]
+            folded.append(apply(code, features, fn, sides))
+        items, segment, vectors = items * (1 if pairs[0][1] is None else 2), half, folded
+    return vectors[0]
+
+
+def _pick(code: Code, a: Value, b: Value | None, lanes: list[int]) -> Value:
+    """The chosen lanes of two vectors, the second one's counted on from the first one's."""
+    mask = ", ".join(f"i32 {k}" for k in lanes)
+    second = "poison" if b is None else b.text
+    text = f"shufflevector {a.typed}, {a.type} {second}, <{len(lanes)} x i32> <{mask}>"
+    return code.op(text, a.elem, len(lanes))
+
+
 def cast(code: Code, value: Value, dtype: DType) -> Value:
     """`Cast`: float to int truncates and saturates with NaN giving 0; to a narrow type rounds or wraps to it."""
     from .storage import from_storage, to_storage

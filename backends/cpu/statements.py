@@ -116,11 +116,26 @@ def _(stmt: Reduce, ctx: Context) -> None:
     last = len(shape) - 1
     features, code = ctx.options.features, ctx.code
 
+    found: dict[tuple[int, ...], Value] = {}
+
     def compute(spot: Spot) -> Value:
-        folded = [k for k in stmt.axes if k != last]
-        chosen = [r for r in rows(source.shape) if all(k in folded or r[k] == spot.row[k] for k in range(last))]
+        if spot.row in found:
+            return found[spot.row]
+        chosen = belonging(spot.row)
         if last not in stmt.axes:
             return _tree(ctx, stmt.fn, [source.piece(code, r, spot.start) for r in chosen])
+        together = _beside(rows(shape), spot.row, ctx.options.lanes)
+        if len(together) > 1 and source.shape[-1] % ctx.options.lanes == 0 and isinstance(source, MutableTile):
+            # their values are in registers already: fold the lanes of several rows at once
+            starts = range(0, source.shape[-1], ctx.options.lanes)
+            vectors = [
+                _tree(ctx, stmt.fn, [source.piece(code, r, s) for r in belonging(row) for s in starts])
+                for row in together
+            ]
+            all_of_them = arith.fold_vectors(code, features, stmt.fn, vectors)
+            for lane, row in enumerate(together):
+                found[row] = arith.slice_lanes(code, all_of_them, lane, 1)
+            return found[spot.row]
         by_width: dict[int, list[Value]] = {}
         for piece in spots(source.shape[-1:], ctx.options.lanes):
             for r in chosen:
@@ -129,8 +144,24 @@ def _(stmt: Reduce, ctx: Context) -> None:
         parts = [arith.fold_lanes(code, features, stmt.fn, _tree(ctx, stmt.fn, v)) for v in by_width.values()]
         return _tree(ctx, stmt.fn, parts)
 
+    def belonging(row: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The rows of the source that are folded into a row of the result."""
+        return [r for r in rows(source.shape) if all(k in stmt.axes or r[k] == row[k] for k in range(last))]
+
     reads = frozenset({stmt.source}) if isinstance(source, MutableTile) else frozenset()
     assign(ctx, stmt.tile, LazyTile(shape, source.elem, compute, reads, ctx.options.lanes))
+
+
+def _beside(all_rows: tuple[tuple[int, ...], ...], row: tuple[int, ...], lanes: int) -> tuple[tuple[int, ...], ...]:
+    """The rows, a power of two of them and at most `lanes`, that are folded together with this one."""
+    number, start = all_rows.index(row), 0
+    while True:
+        count = lanes
+        while count > len(all_rows) - start:
+            count //= 2
+        if number < start + count:
+            return all_rows[start : start + count]
+        start += count
 
 
 def _tree(ctx: Context, fn: Fn, values: list[Value]) -> Value:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...ir.affine import affine
 from ...ir.dtypes import DType
 from ...ir.errors import InternalError
-from ...ir.expr import Call, Const, Coord, Expr, Fn, Param, Read, Var, as_int, const, substitute, walk
+from ...ir.expr import (
+    Call,
+    Const,
+    Coord,
+    Expr,
+    Fn,
+    Param,
+    Read,
+    Ref,
+    Var,
+    as_int,
+    conjuncts,
+    const,
+    reads,
+    substitute,
+    variables,
+    walk,
+)
 from ...ir.gir import (
     Access,
     Alloc,
@@ -39,10 +56,10 @@ from ..plan import (
     step_definitions,
     walk_tiles,
 )
-from ..planner.facts import front_axes, sweep_axes
+from ..planner.facts import data_end, front_axes, sweep_axes
 from .buffers import Buffer, Layout, Path, lay_out, pack_dimensions, tiles_along
 from .nest import NestWriter
-from .scope import Range, add, conjunction, conjuncts, less, maximum, minimum, mul, sub
+from .scope import Range, add, conjunction, less, maximum, minimum, mul, sub
 from .special import write_compact, write_sort
 from .values import identity
 from .view import Source
@@ -99,6 +116,7 @@ class _Scope:
     packs: dict[str, Source] = field(default_factory=dict)
     tiles: dict[str, Expr] = field(default_factory=dict)  # axis -> tile start
     turns: dict[str, Expr] = field(default_factory=dict)  # axis of a tile loop with lagging tiles -> its turn
+    ends: dict[Read, Ref] = field(default_factory=dict)  # what was loaded to end an enclosing tile loop
 
 
 class KernelWriter:
@@ -169,7 +187,7 @@ class KernelWriter:
         turn = self.names.fresh(f"{tile.axis}_turn")
         outer = self.scopes[-1]
         known = {**outer.turns, tile.axis: Var(turn)}
-        self.scopes.append(_Scope(dict(outer.ranges), dict(outer.packs), dict(outer.tiles), known))
+        self.scopes.append(replace(outer, packs=dict(outer.packs), turns=known))
         body = self.blocks(tile.body, path)
         self.scopes.pop()
         return [Loop(turn, const(0), const(max(last, 0)), 1, tile.kind, tuple(body))]
@@ -197,7 +215,7 @@ class KernelWriter:
             exact = (as_int(end) or 0) % t.size == 0
             ranges[t.axis] = Range(start, stop if exact else minimum(stop, end), end, t.size)
             tiles[t.axis] = start
-        self.scopes.append(_Scope(ranges, dict(outer.packs), tiles, dict(outer.turns)))
+        self.scopes.append(replace(outer, ranges=ranges, packs=dict(outer.packs), tiles=tiles))
         body = self.blocks(tile.body, path)
         self.scopes.pop()
         first = maximum(const(0), sub(turn, const(leaders - 1)))
@@ -223,8 +241,15 @@ class KernelWriter:
         out += reader.levels[0].body
         self.scalars |= reader.dtypes
         bounds = Range(first, last, last)
+        ends: dict[Read, Ref] = {}
         if reducing and not any(self._escapes(d, tile.axis, path) for d in inside):
             bounds = self.restrict(bounds, tile.axis, reducing, self.box())
+            before = len(reader.levels[0].body)
+            for end in shared_ends(reducing, tile.axis, {a for a, r in outer.ranges.items() if r.span == 1}):
+                ends |= {r: found for r in reads(end) if isinstance(found := reader.bound(r), Ref)}
+                bounds = Range(bounds.lo, minimum(bounds.hi, reader.bound(end)), bounds.end, bounds.span)
+            out += reader.levels[0].body[before:]
+            self.scalars |= reader.dtypes
         var = self.names.fresh(f"{tile.axis}_t" if tile.size > 1 else tile.axis)
         start: Expr = Var(var)
         if tile.axis in self._run_down(block_definitions(tile.body)):
@@ -239,6 +264,7 @@ class KernelWriter:
                 dict(outer.packs),
                 {**outer.tiles, tile.axis: start},
                 dict(outer.turns),
+                outer.ends | ends,
             )
         )
         body: list[Stmt] = []
@@ -400,6 +426,10 @@ class KernelWriter:
     def axis(self, name: str) -> Axis:
         return self.axes[name]
 
+    def loaded(self, read: Read) -> Ref | None:
+        """The rank-0 tile that holds what is read, where an enclosing tile loop ends by it."""
+        return self.scopes[-1].ends.get(read)
+
     def axis_extent(self, name: str) -> Expr | None:
         axis = self.axes.get(name)
         return axis.hi if axis is not None and as_int(axis.lo) == 0 else None
@@ -487,6 +517,17 @@ class KernelWriter:
         for value in shared:
             hi = minimum(hi, value)
         return Range(bounds.lo, hi, bounds.end, bounds.span)
+
+
+def shared_ends(definitions: list[Definition], axis: str, known: set[str]) -> list[Expr]:
+    """What tensors say of where the axis ends: the `e` of guards `axis < e` that all of the reductions carry, with
+    indices that are known."""
+    found: list[list[Expr]] = []
+    for definition in definitions:
+        body = definition.body
+        terms = conjuncts(body.guard) if isinstance(body, Reduction) else []
+        found.append([e for t in terms if (e := data_end(t, axis)) is not None and variables(e) <= known])
+    return [e for e in found[0] if all(e in other for other in found[1:])] if found else []
 
 
 def _limit(term: Expr, axis: str, box: dict[str, tuple[Expr, Expr]], symbols: set[str]) -> Expr | None:

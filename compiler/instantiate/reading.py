@@ -59,6 +59,9 @@ class Reader(TileWriter):
         return expr.with_children(tuple(self.expr(c) for c in children))
 
     def read(self, read: Read) -> Expr:
+        ended = self.kernel.loaded(read)
+        if ended is not None:
+            return ended
         known = self.values.get(read.tensor)
         producer = self.kernel.maybe_definition_of(read.tensor)
         if known is not None and producer is not None and read.index == tuple(Var(a.name) for a in producer.axes):

@@ -84,15 +84,6 @@ def conjunction(terms: Iterable[Expr | None]) -> Expr | None:
     return out
 
 
-def conjuncts(expr: Expr | None) -> list[Expr]:
-    match expr:
-        case None:
-            return []
-        case Call(Fn.AND, (a, b)):
-            return conjuncts(a) + conjuncts(b)
-    return [expr]
-
-
 def less(a: Expr, b: Expr) -> Expr:
     return Call(Fn.LT, (a, b))
 

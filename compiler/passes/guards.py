@@ -25,14 +25,15 @@ set, which finds more once guards are gone. Source: docs/rules.md, section 2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import ClassVar
 
 from ...ir.dtypes import DType
-from ...ir.expr import Call, Const, Expr, Fn, Var, const
-from ...ir.gir import Branch, Kernel, Loop, LoopKind, Program, Stmt
-from ...ir.gir_tools import Body, introduced, map_kernels, mutable_tiles
+from ...ir.expr import Call, Const, Expr, Fn, Ref, Var, const, rewrite
+from ...ir.gir import Branch, Kernel, Load, Loop, LoopKind, Program, Stmt, bodies
+from ...ir.gir_tools import Body, introduced, map_expressions, map_kernels, mutable_tiles, with_bodies
 from ..comparisons import Atom, atoms_of, decide, order_equalities, substitute_atoms, threshold
 from ..effects import always_effective, without_effect
 from ..index_math import Env, program_env
@@ -51,23 +52,32 @@ class Guards:
 
     def run(self, program: Program) -> Program:
         env = program_env(program)
+        integers = frozenset(t.name for t in program.tensors if t.dtype is DType.I64)
 
         def kernel(k: Kernel) -> Body:
-            return _Splitter(self, mutable_tiles(k.body)).body(order_equalities(k.body, env), env, 1)
+            return _Splitter(self, mutable_tiles(k.body), integers).body(order_equalities(k.body, env), env, 1)
 
         return map_kernels(program, kernel)
 
 
 @dataclass(frozen=True)
 class _Splitter:
-    """The pass in one kernel; `mutable` are all its mutable tiles, `copies` counts versions of the body at hand."""
+    """The pass in one kernel; `mutable` are all its mutable tiles, `integers` the tensors of i64 elements, `copies`
+    counts versions of the body at hand."""
 
     options: Guards
     mutable: set[str]
+    integers: frozenset[str]
 
     def body(self, body: Body, env: Env, copies: int) -> Body:
+        """What a scalar load gives is a number like any other after it: `j < length` is decided as `j < N` is."""
         out: list[Stmt] = []
+        known: dict[Expr, Expr] = {}
         for stmt in body:
+            if known:
+                stmt = _renamed(stmt, known)
+            if isinstance(stmt, Load) and stmt.shape == () and stmt.source.buffer in self.integers:
+                known[Ref(stmt.tile)] = Var(f"{stmt.tile}#")
             match stmt:
                 case Loop():
                     out.extend(self.loop(stmt, env, copies))
@@ -75,7 +85,8 @@ class _Splitter:
                     out.extend(self.branch(decide(stmt, env), env, copies))
                 case _:
                     out.append(decide(stmt, env))
-        return tuple(out)
+        back = {new: old for old, new in known.items()}
+        return tuple(_renamed(s, back) for s in out) if back else tuple(out)
 
     def branch(self, stmt: Stmt, env: Env, copies: int) -> Body:
         assert isinstance(stmt, Branch)
@@ -138,6 +149,12 @@ class _Splitter:
             else:
                 loop = replace(loop, hi=env.simplify(Call(Fn.MIN, (loop.hi, bound))))
         return loop
+
+
+def _renamed(stmt: Stmt, names: Mapping[Expr, Expr]) -> Stmt:
+    out = map_expressions(stmt, lambda e: rewrite(e, names.get))
+    inner = bodies(out)
+    return with_bodies(out, tuple(tuple(_renamed(s, names) for s in b) for b in inner)) if inner else out
 
 
 def _round_up(bound: Expr, loop: Loop) -> Expr:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+PIECES_PER_UNIT = 16  # so that the last ones to finish leave the others idle for little
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -13,6 +15,8 @@ class Choices:
     lanes: (definition, axis) pairs. vectors: register tile along lanes, in vectors. rows: register tile along another
     axis of a contraction. stream: elements of a stream's tile, 0 for no streaming. chunk: elements of a lanes axis
     per parallel iteration. unfused: definitions that begin a new nest. unpacked: tensors that are not packed.
+    enough_parallelism: independent pieces of work below which nothing is fused that would leave fewer; 0 for
+    `PIECES_PER_UNIT` on every unit.
     """
 
     cuts: frozenset[str] = frozenset()
@@ -25,7 +29,7 @@ class Choices:
     root_rows: int = 0
     unfused: frozenset[str] = frozenset()
     unpacked: frozenset[str] = frozenset()
-    enough_parallelism: int = 64
+    enough_parallelism: int = 0
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property

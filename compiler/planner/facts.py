@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from enum import IntEnum
 
 from ...ir.affine import affine
-from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, reads, variables, walk
+from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, conjuncts, reads, variables, walk
 from ...ir.op import Compact, Definition, Op, Reduction, Sort
 from ...ir.recurrence import offsets, sweep_direction
 from ..axes import all_axes, reduction_axes
@@ -60,6 +60,23 @@ def strides(definition: Definition) -> tuple[Mapping[str, Stride], ...]:
 def is_ragged(definition: Definition) -> bool:
     """Some bound of a reduction axis is read from a tensor."""
     return any(reads(a.lo) or reads(a.hi) for a in reduction_axes(definition))
+
+
+def data_end(term: Expr, axis: str) -> Expr | None:
+    """The `e`, read from a tensor, of a condition `axis < e`."""
+    match term:
+        case Call(Fn.LT, (Var(name), end)) if name == axis and reads(end):
+            return end
+    return None
+
+
+def data_ends(definition: Definition) -> list[Expr]:
+    """Where tensors say that the reduction's axes end, by its guard."""
+    body = definition.body
+    if not isinstance(body, Reduction):
+        return []
+    found = (data_end(t, a.name) for t in conjuncts(body.guard) for a in body.axes)
+    return [e for e in found if e is not None]
 
 
 @remembered

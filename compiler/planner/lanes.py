@@ -145,7 +145,13 @@ def register_tile(
     if is_contraction(definition):
         blocked = blocked_axes(definition)
         others = [a.name for a in definition.axes if a.name != lanes and a.name not in blocked and sizes[a.name] > 1]
-        if others:
+        pair = _crossed(definition, lanes, others, sizes)
+        if pair is not None:
+            # both factors lie along the lanes: each is loaded once for all rows of the other
+            out[lanes] = min(out[lanes], lane_count)
+            out[pair[0]] = min(choices.rows, sizes[pair[0]])
+            out[pair[1]] = min(choices.vectors, sizes[pair[1]])
+        elif others:
             beside = [s for s in strides(definition) if s.get(lanes, Stride.INVARIANT) is not Stride.INVARIANT]
             # what is loaded along the lanes is used by every row: rows run where it stays the same
             rows = max(others, key=lambda a: (all(not s.get(a) for s in beside), sizes[a], a))
@@ -160,6 +166,19 @@ def register_tile(
             out[lanes] = min(out[lanes], lane_count)
             out[across] = min(lane_count, sizes[across])
     return {axis: n for axis, n in out.items() if n > 1}
+
+
+def _crossed(definition: Definition, lanes: str, others: list[str], sizes: dict[str, int]) -> tuple[str, str] | None:
+    """Of two factors that both move along the lanes: a free axis along which only the one moves, and one along which
+    only the other does, the longer one first."""
+    factors = [s for s in strides(definition) if s.get(lanes)]
+    if len(factors) != 2 or len(strides(definition)) != 2:
+        return None
+    alone = [[a for a in others if mine.get(a) and not other.get(a)] for mine, other in (factors, factors[::-1])]
+    if not all(alone):
+        return None
+    first, second = (max(axes, key=lambda a: (sizes[a], a)) for axes in alone)
+    return (first, second) if sizes[first] >= sizes[second] else (second, first)
 
 
 def crossing_axis(definition: Definition, lanes: str, external: set[str]) -> str | None:

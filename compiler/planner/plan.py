@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from math import prod
 
 from ...backends.machine import Machine
-from ...ir.expr import Boundary, Var, as_int
+from ...ir.expr import Boundary, Var, as_int, variables
 from ...ir.gir import LoopKind
 from ...ir.op import Definition, Op
 from ..axes import all_axes, reduction_axes
 from ..plan import Block, KernelPlan, Nest, Pack, Plan, Tile, step_definitions
-from .choices import Choices
+from .choices import PIECES_PER_UNIT, Choices
 from .facts import (
     Stride,
     bound_axes,
+    data_ends,
     dependencies,
     extents,
     goes_back,
@@ -37,6 +39,8 @@ FRONT_TILES = 2  # tiles in flight, per unit, of a recurrence that runs front by
 
 def make_plan(op: Op, machine: Machine, choices: Choices) -> Plan:
     """A legal plan: every definition once, in dependence order."""
+    if not choices.enough_parallelism:
+        choices = replace(choices, enough_parallelism=PIECES_PER_UNIT * machine.units)
     groups = make_groups(op, choices)
     where = {name: number for number, group in enumerate(groups) for name in group}
     external = {t.name for t in op.outputs}
@@ -78,12 +82,17 @@ class KernelPlanner:
         }
         wide = {axis for tile in self.tiles.values() for axis in tile}
         self.passes = [p for p in wanted if self._held(p) <= set(self.roots) - wide]
-        self.held = {axis for p in self.passes for axis in self._held(p)}
+        self.held = {axis for p in self.passes for axis in self._held(p) | self._better_held(p) - wide}
 
     def _held(self, passed: Passed) -> frozenset[str]:
         """Axes that the ends of the pass depend on: one iteration of each must hold all of it."""
         inside = [d for d in self.definitions if d.name in passed.members]
         return frozenset(axis for d in inside for axis in bound_axes(d))
+
+    def _better_held(self, passed: Passed) -> frozenset[str]:
+        """Axes that a tensor's word on where the pass ends depends on: one iteration of each, and it ends there."""
+        ends = [e for d in self.definitions if d.name in passed.members for e in data_ends(d)]
+        return frozenset({v for e in ends for v in variables(e)} & set(self.roots))
 
     def _lane_count(self, definition: Definition) -> int:
         widest = max(t.dtype.arithmetic.bytes for t in definition.targets)
