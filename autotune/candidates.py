@@ -10,7 +10,6 @@ from ..compiler.alternatives import alternatives
 from ..compiler.chosen import as_chosen, read_choices
 from ..compiler.lower import lower, write_out
 from ..compiler.lower_options import Chosen, LowerOptions
-from ..compiler.planner import make_plan
 from ..compiler.search import assumed_symbols, search
 from ..ir.binding import specialise
 from ..ir.errors import WeftError
@@ -69,7 +68,6 @@ def _elsewhere(op: Op, bindings: Mapping[str, int], machine: Machine, chosen: Ch
         found = next((a for a in alternatives(bound, machine) if a.label == chosen.alternative), None)
         if found is None:
             return None
-        plan = make_plan(found.op, machine, choices)
-        return print_program(write_out(found.op, machine, choices, plan).program)
+        return print_program(write_out(found.op, machine, choices).program)
     except WeftError:
         return None

@@ -1,10 +1,19 @@
 """The cost model against measurement: how well predicted times order plans, and how good the chosen plan is.
 
-    python benchmarks/model.py [--program REGEX] [--candidates 50] [--threads 2] [--json FILE]
+    python benchmarks/model.py [--program REGEX] [--candidates 60] [--threads 2] [--json FILE]
 
-For each program the search's candidates (the chosen plan among them, the rest evenly spread over predicted time) are
-compiled, checked against the first one's answer and timed in rounds, one call of each in turn. A row is
-{"program", "extents", "candidates", "spearman", "chosen_ms", "best_ms", "median_ms", "samples": [[predicted, ms]...]}.
+For each program the search goes through its space of plans without stopping at good ones (`exhaust`), up to `POOL` of
+them. The plan that `compile` takes by itself and others, evenly spread over the order by predicted time, are compiled,
+checked against the reference in float64, and timed in rounds, one call of each in turn; the time of a plan is its
+fastest call. With `--json` the file is written after every program, and programs that it has already are passed over.
+A row is
+
+    {"program", "extents", "pool": distinct legal plans found, "candidates": measured,
+     "spearman": rank correlation of predicted and measured time over them,
+     "chosen_ms", "best_ms", "median_ms": of the chosen plan, the fastest, and the one in the middle,
+     "plans": [{"plan": in words, "bound", "predicted_ms", "ms": the fastest call, "median_ms": the middle one}]}
+
+with the chosen plan first.
 """
 
 from __future__ import annotations
@@ -12,93 +21,182 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from cases import Array, Case
 from weft.backends.target import Executable, get_target
 from weft.compiler import memory
-from weft.compiler.lower import LowerOptions, lower, write_out
-from weft.compiler.search import Candidate, SearchReport
-from weft.ir import gir
+from weft.compiler.cost import CostReport
+from weft.compiler.lower import LowerOptions, LowerResult, lower, write_out
+from weft.compiler.search import Candidate, search
+from weft.compiler.wording import words
 from weft.ir.binding import specialise
 from weft.ir.expr import as_int
-from weft.ir.op import Op
-from weft.ir.op_text import parse_file
-from weft.ops import library
+from weft.ir.gir import Program
 
-ROOT = Path(__file__).parents[1]
+POOL = 400  # plans of a program that are looked at
+SECONDS = 20.0  # of measuring one program
+ROUNDS = 15
 
-# name: (library operator, or file and operator of examples/), extents
-PROGRAMS: dict[str, tuple[str, dict[str, int]]] = {
-    "softmax": ("softmax", {"M": 2048, "N": 4096}),
-    "softmax_short": ("softmax", {"M": 65536, "N": 64}),
-    "layer_norm": ("layer_norm", {"M": 4096, "N": 2048}),
-    "bias_gelu": ("bias_gelu", {"M": 2048, "N": 4096}),
-    "sum_rows": ("sum_rows", {"M": 4096, "N": 4096}),
-    "sum_columns": ("sum_columns", {"M": 4096, "N": 4096}),
-    "transpose": ("transpose", {"M": 2048, "N": 2048}),
-    "cumsum_rows": ("cumsum_rows", {"M": 2048, "N": 2048}),
-    "matmul": ("matmul", {"M": 768, "N": 768, "K": 768}),
-    "weighted_sum": ("examples/attention.gir attention_plain", {"S": 1024, "T": 1024, "D": 64, "E": 64}),
-    "causal": ("examples/attention.gir attention_causal", {"S": 1024, "T": 1024, "D": 64, "E": 64}),
-    "conv2d": (
-        "examples/conv2d.gir conv2d",
-        {"N": 2, "C": 32, "H": 56, "W": 56, "K": 32, "R": 3, "S": 3, "U": 1, "V": 1, "P": 1, "Q": 1},
-    ),
-    "stencil7": ("examples/stencil7.gir stencil7", {"X": 128, "Y": 128, "Z": 128}),
-}
+
+def _case(program: str, tolerance: float = 2e-5, **extents: int) -> Case:
+    return Case("model", program, program, extents, 0, tolerance=tolerance)
+
+
+# extents: beyond the caches where memory binds, calls of milliseconds
+CASES = [
+    _case("softmax", M=4096, N=4096),
+    _case("softmax_axis", A=32, N=1024, B=512),
+    _case("layer_norm", M=4096, N=4096),
+    _case("rms_norm", M=4096, N=4096),
+    _case("bias_gelu", M=4096, N=4096),
+    _case("chain6", M=4096, N=4096),
+    _case("sum_rows", 1e-4, M=8192, N=4096),
+    _case("sum_columns", 1e-4, M=8192, N=4096),
+    _case("cumsum_rows", 1e-4, M=4096, N=4096),
+    _case("transpose", M=4096, N=4096),
+    _case("nchw_to_nhwc", N=16, C=64, H=112, W=112),
+    _case("rotary", S=4096, H=32, F=64),
+    _case("cross_entropy", M=2048, N=8192),
+    _case("matmul", 1e-4, M=1024, N=1024, K=1024),
+    _case("attention", 1e-4, H=4, S=1024, T=1024, D=64, E=64),
+    _case("attention_decode", B=1, G=8, R=4, T=4096, D=128, E=128),
+]
 
 
 @dataclass
 class Run:
-    """One candidate, loaded, with its own outputs."""
+    """One program, loaded."""
 
-    predicted: float
+    name: str
+    cost: CostReport
     call: Executable
     addresses: list[int]
-    outputs: dict[str, np.ndarray[Any, Any]]
-    keep: list[np.ndarray[Any, Any]]
-    best: float = float("inf")
+    times: list[float] = field(default_factory=list)
 
 
-def program(source: str) -> Op:
-    if not source.startswith("examples/"):
-        return library.load(source)
-    path, name = source.split()
-    return next(o for o in parse_file((ROOT / path).read_text(), path) if o.name == name)
+@dataclass
+class Prepared:
+    """Ways to run a program, compiled and found to give the right answer."""
+
+    case: Case
+    runs: list[Run]
+    arrays: Arrays  # kept alive
 
 
-def spread(report: SearchReport, chosen: Candidate, count: int) -> list[Candidate]:
-    """`count` candidates, the chosen one first, evenly spaced over the order by predicted time."""
-    rest = sorted((c for c in report.candidates if c is not chosen), key=lambda c: c.seconds)
-    picks = np.unique(np.linspace(0, len(rest) - 1, max(1, count - 1)).astype(int)) if rest else []
-    return [chosen, *(rest[k] for k in picks)]
+class Arrays:
+    """The arrays of all plans of a program: they share inputs, outputs and temporaries of equal shape."""
+
+    def __init__(self, inputs: dict[str, Array]) -> None:
+        self.named: dict[str, Array] = {}
+        self.spare: dict[tuple[tuple[int, ...], Any], list[Array]] = {}
+        for name, values in inputs.items():
+            self.named[name] = memory.empty(values.shape, values.dtype)
+            self.named[name][...] = values
+
+    def of(self, program: Program, outputs: set[str]) -> dict[str, Array]:
+        used: dict[tuple[tuple[int, ...], Any], int] = {}
+        out = {}
+        for tensor in program.tensors:
+            key = (tuple(as_int(e) or 0 for e in tensor.shape), tensor.dtype.numpy)
+            if tensor.name in outputs and tensor.name not in self.named:
+                self.named[tensor.name] = memory.empty(*key)
+            if tensor.name in self.named:
+                out[tensor.name] = self.named[tensor.name]
+                continue
+            spare, place = self.spare.setdefault(key, []), used.get(key, 0)
+            used[key] = place + 1
+            if place == len(spare):
+                spare.append(memory.empty(*key))
+            out[tensor.name] = spare[place]
+        return out
 
 
-def load(candidate: Candidate, inputs: dict[str, np.ndarray[Any, Any]], threads: int) -> Run:
+def prepare_runs(case: Case, results: Iterable[tuple[str, LowerResult]], threads: int) -> Prepared:
+    """Compile, run once and compare. Raises AssertionError where an answer is wrong."""
     target = get_target("cpu")
-    result = write_out(candidate.op, target.machine, candidate.choices, candidate.plan)
-    arrays, outputs = [], {}
-    for tensor in result.program.tensors:
-        shape = tuple(as_int(e) or 0 for e in tensor.shape)
-        array = inputs.get(tensor.name)
-        if array is None:
-            array = memory.empty(shape, tensor.dtype.numpy)
-            array.fill(0)
-        if tensor.role is gir.Role.OUTPUT:
-            outputs[tensor.name] = array
-        arrays.append(array)
-    call = target.load(result.program)
-    return Run(result.cost.predicted_seconds, call, [a.ctypes.data for a in arrays], outputs, arrays)
+    inputs = case.inputs()
+    names = [t.name for t in case.op.outputs]
+    wanted = dict(zip(names, case.expected(inputs), strict=True))
+    arrays = Arrays(inputs)
+    runs = []
+    for name, result in results:
+        own = arrays.of(result.program, set(names))
+        for output in names:
+            own[output].view(np.uint8).fill(0xFF)  # NaN: what is not written shows
+        addresses = [own[t.name].ctypes.data for t in result.program.tensors]
+        run = Run(name, result.cost, target.load(result.program), addresses)
+        run.call(run.addresses, [], threads)
+        for output, want in wanted.items():
+            wrong = float(np.max(np.abs(own[output] - want)) / max(1e-30, float(np.max(np.abs(want)))))
+            assert wrong <= case.tolerance, f"{case.name}, {name}: off by {wrong}"
+        runs.append(run)
+    return Prepared(case, runs, arrays)
+
+
+def candidates(case: Case, count: int) -> tuple[int, list[tuple[str, LowerResult]]]:
+    """How many plans were found, and those to measure, the chosen one first."""
+    op = specialise(case.op, case.extents)
+    machine = get_target("cpu").machine
+    result = lower(op, machine, LowerOptions())
+    pool = search(op, machine, {}, POOL, exhaust=True).candidates
+    found = [("chosen", result)]
+    for c in spread([c for c in pool if (c.op, c.plan) != (result.op, result.plan)], count - 1):
+        found.append((words(c.alternative, c.choices), write_out(c.op, machine, c.choices, c.plan)))
+    return len(pool), found
+
+
+def spread(found: list[Candidate], count: int) -> list[Candidate]:
+    """`count` candidates, evenly spaced over the order by predicted time."""
+    ordered = sorted(found, key=lambda c: c.seconds)
+    return [ordered[k] for k in np.unique(np.linspace(0, len(ordered) - 1, count).astype(int))] if found else []
+
+
+def measure(prepared: Prepared, threads: int, seconds: float = SECONDS) -> None:
+    """Time all in turns."""
+    end = time.perf_counter() + seconds
+    for number in range(ROUNDS):
+        for run in prepared.runs:
+            start = time.perf_counter()
+            run.call(run.addresses, [], threads)
+            run.times.append(time.perf_counter() - start)
+        if number >= 2 and time.perf_counter() > end:
+            break
+
+
+def row(prepared: Prepared, pool: int) -> dict[str, Any]:
+    times = [min(r.times) * 1e3 for r in prepared.runs]
+    return {
+        "program": prepared.case.name,
+        "extents": prepared.case.extents,
+        "pool": pool,
+        "candidates": len(times),
+        "spearman": round(spearman([r.cost.predicted_seconds for r in prepared.runs], times), 3),
+        "chosen_ms": round(times[0], 4),
+        "best_ms": round(min(times), 4),
+        "median_ms": round(float(np.median(times)), 4),
+        "plans": [
+            {
+                "plan": r.name,
+                "bound": str(r.cost.bound),
+                "predicted_ms": round(r.cost.predicted_seconds * 1e3, 4),
+                "ms": round(ms, 4),
+                "median_ms": round(float(np.median(r.times)) * 1e3, 4),
+            }
+            for r, ms in zip(prepared.runs, times, strict=True)
+        ],
+    }
 
 
 def spearman(a: list[float], b: list[float]) -> float:
     """Rank correlation, equal values sharing their mean rank."""
 
-    def ranks(values: list[float]) -> np.ndarray[Any, Any]:
+    def ranks(values: list[float]) -> Array:
         ordered = np.sort(values)
         left, right = np.searchsorted(ordered, values), np.searchsorted(ordered, values, "right")
         return (left + right - 1) / 2
@@ -108,64 +206,47 @@ def spearman(a: list[float], b: list[float]) -> float:
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
-def measure(name: str, count: int, threads: int, rounds: int) -> dict[str, Any]:
-    source, extents = PROGRAMS[name]
-    op = specialise(program(source), extents)
-    machine = get_target("cpu").machine
-    report = lower(op, machine, LowerOptions(nodes=max(120, 2 * count))).report
-    chosen = report.best(1)[0]
-    rng = np.random.default_rng(0)
-    inputs = {}
-    for tensor in op.inputs:
-        array = memory.empty(tuple(as_int(e) or 0 for e in tensor.shape), tensor.dtype.numpy)
-        values = rng.standard_normal(array.shape)
-        array[...] = np.abs(values) if tensor.name == "eps" else values
-        inputs[tensor.name] = array
-    runs = [load(c, inputs, threads) for c in spread(report, chosen, count)]
-    for run in runs:
-        run.call(run.addresses, [], threads)
-        for key, value in run.outputs.items():
-            np.testing.assert_allclose(value, runs[0].outputs[key], rtol=2e-3, atol=2e-3, err_msg=f"{name} {key}")
-    for _ in range(rounds):
-        for run in runs:
-            start = time.perf_counter()
-            run.call(run.addresses, [], threads)
-            run.best = min(run.best, time.perf_counter() - start)
-    times = [r.best * 1e3 for r in runs]
-    return {
-        "program": name,
-        "extents": extents,
-        "candidates": len(runs),
-        "spearman": round(spearman([r.predicted for r in runs], times), 3),
-        "chosen_ms": round(times[0], 4),
-        "best_ms": round(min(times), 4),
-        "median_ms": round(float(np.median(times)), 4),
-        "samples": [[round(r.predicted * 1e3, 4), round(t, 4)] for r, t in zip(runs, times, strict=True)],
-    }
+def line(found: dict[str, Any]) -> str:
+    return (
+        f"{found['program']:16} {found['candidates']:3} of {found['pool']:3} plans  rank {found['spearman']:6.3f}"
+        f"  chosen {found['chosen_ms']:8.3f} ms  best {found['best_ms']:8.3f}  median {found['median_ms']:8.3f}"
+        f"  chosen/best {found['chosen_ms'] / found['best_ms']:.2f}"
+    )
+
+
+def study(
+    pattern: str,
+    count: int,
+    threads: int,
+    path: Path | None,
+    timed: Callable[[Prepared, int], None] = measure,
+) -> None:
+    """All programs whose name matches; `timed` measures one of them."""
+    data: dict[str, Any] = {"command": "benchmarks/model.py", "threads": threads, "rows": []}
+    if path is not None and path.exists():
+        data = json.loads(path.read_text())
+    done = {r["program"] for r in data["rows"]}
+    for case in CASES:
+        if not re.fullmatch(pattern, case.name) or case.name in done:
+            continue
+        pool, chosen = candidates(case, count)
+        prepared = prepare_runs(case, chosen, threads)
+        timed(prepared, threads)
+        found = row(prepared, pool)
+        click.echo(line(found))
+        data["rows"].append(found)
+        if path is not None:
+            path.write_text(json.dumps(data, indent=1) + "\n")
 
 
 @click.command()
-@click.option("--program", "pattern", default="", help="Only programs whose name matches.")
-@click.option("--candidates", default=50, show_default=True)
+@click.option("--program", "pattern", default=".*", help="Only programs whose name matches.")
+@click.option("--candidates", default=60, show_default=True)
 @click.option("--threads", default=2, show_default=True)
-@click.option("--rounds", default=5, show_default=True)
 @click.option("--json", "path", type=click.Path(path_type=Path))
-def main(pattern: str, candidates: int, threads: int, rounds: int, path: Path | None) -> None:
+def main(pattern: str, candidates: int, threads: int, path: Path | None) -> None:
     """Order plans by prediction and by measurement, and compare."""
-    rows = []
-    for name in PROGRAMS:
-        if not re.search(pattern, name):
-            continue
-        row = measure(name, candidates, threads, rounds)
-        rows.append(row)
-        ratio = row["chosen_ms"] / row["best_ms"]
-        click.echo(
-            f"{name:14} {row['candidates']:3} plans  rank correlation {row['spearman']:6.3f}"
-            f"  chosen {row['chosen_ms']:8.3f} ms  best {row['best_ms']:8.3f}  median {row['median_ms']:8.3f}"
-            f"  chosen/best {ratio:.2f}"
-        )
-    if path is not None:
-        path.write_text(json.dumps({"command": "benchmarks/model.py", "threads": threads, "rows": rows}, indent=1))
+    study(pattern, candidates, threads, path)
 
 
 if __name__ == "__main__":

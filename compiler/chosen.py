@@ -13,6 +13,7 @@ from ..ir.op_printer import print_op
 from .alternatives import alternatives
 from .lower import LowerResult, write_out
 from .lower_options import Chosen
+from .passes.inline import recomputed
 from .plain_data import from_plain, to_plain
 from .plan import Plan
 from .planner import Choices, make_plan
@@ -47,9 +48,10 @@ def lower_chosen(op: Op, machine: Machine, chosen: Chosen) -> LowerResult:
     choices = read_choices(chosen.choices)
     for alternative in alternatives(op, machine):
         if alternative.label == chosen.alternative:
-            plan = make_plan(alternative.op, machine, choices)
-            if plan_digest(alternative.op, plan) == chosen.plan:
-                return write_out(alternative.op, machine, choices, plan)
+            prepared = recomputed(alternative.op, choices.recompute)
+            plan = make_plan(prepared, machine, choices)
+            if plan_digest(prepared, plan) == chosen.plan:
+                return write_out(prepared, machine, choices, plan)
             break
     raise StalePlan(
         f"'{op.name}' has no such plan any more (alternative '{chosen.alternative}')", remedy="tune it again"

@@ -10,11 +10,9 @@ from ..backends.machine import Machine
 from .chosen import StalePlan, read_choices
 from .lower import LowerResult, write_out
 from .lower_options import Chosen
-from .planner import Choices
 from .report import count_text, table, time_text
 from .search import FINALISTS, SLACK, Candidate, SearchReport, preference
-
-DEFAULTS = Choices()
+from .wording import words
 
 
 @dataclass(frozen=True)
@@ -29,21 +27,6 @@ class Row:
     kernels: int
     chosen: bool
     reason: str
-
-
-def words(alternative: str, choices: Choices) -> str:
-    """A candidate in a few words: its alternative, and what differs from the default choices."""
-    parts = [alternative]
-    for item in fields(Choices):
-        value = getattr(choices, item.name)
-        if item.name == "notes" or value == getattr(DEFAULTS, item.name):
-            continue
-        if isinstance(value, frozenset):
-            value = "+".join(sorted(value))
-        elif isinstance(value, tuple):
-            value = "+".join(":".join(pair) for pair in value)
-        parts.append(f"{item.name}={value}")
-    return " ".join(parts)
 
 
 def named(chosen: Chosen) -> str:

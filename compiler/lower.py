@@ -11,9 +11,11 @@ from ..ir.op import Op
 from .axes import unify_axes
 from .cost import CostReport, analyse
 from .instantiate import instantiate
+from .levels import starting_choices
 from .lower_options import LowerOptions as LowerOptions
 from .passes.base import run_passes
-from .pipeline import GIR_PASSES, OP_PASSES
+from .passes.inline import recomputed
+from .pipeline import OP_PASSES, gir_passes
 from .plan import Plan
 from .planner import Choices, make_plan
 from .search import FINALISTS, SLACK, SearchReport, assumed_symbols, search
@@ -44,22 +46,26 @@ def rewrite_op(op: Op) -> Op:
     return unify_axes(out)
 
 
-def write_out(op: Op, machine: Machine, choices: Choices, plan: Plan | None = None) -> LowerResult:
+def write_out(
+    op: Op, machine: Machine, choices: Choices, plan: Plan | None = None, monotone: bool = True
+) -> LowerResult:
     """One plan of a rewritten op as GIR, after the GIR passes."""
+    op = recomputed(op, choices.recompute)
     plan = plan or make_plan(op, machine, choices)
-    program: gir.Program = run_passes(instantiate(op, plan, machine.sram_bytes), GIR_PASSES)
+    program: gir.Program = run_passes(instantiate(op, plan, machine.sram_bytes), gir_passes(plan, monotone))
     return LowerResult(op, plan, choices, program, machine)
 
 
 def lower(op: Op, machine: Machine, options: LowerOptions) -> LowerResult:
     """Schedule an op (some symbols may be bound) for a machine."""
     if not options.search:
-        return write_out(rewrite_op(op), machine, Choices())
+        rewritten = rewrite_op(op)
+        return write_out(rewritten, machine, starting_choices(rewritten, options.levels), monotone=options.monotone)
     nodes = min(options.nodes, max(FEWEST_NODES, DEFINITIONS_COSTED // max(1, len(op.definitions))))
-    report = search(op, machine, assumed_symbols(op), nodes)
+    report = search(op, machine, assumed_symbols(op), nodes, levels=options.levels)
     finished = []
     for candidate in report.best(FINALISTS):
-        written = write_out(candidate.op, machine, candidate.choices, candidate.plan)
+        written = write_out(candidate.op, machine, candidate.choices, candidate.plan, options.monotone)
         finished.append(LowerResult(written.op, written.plan, written.choices, written.program, machine, report))
     fastest = min(r.cost.predicted_seconds for r in finished)
     return next(r for r in finished if r.cost.predicted_seconds <= fastest * SLACK)

@@ -15,6 +15,7 @@ from .passes.prefetch import Prefetching
 from .passes.streaming import Streaming
 from .passes.streaming_stores import StreamingStores
 from .passes.whole_ranges import WholeRanges
+from .plan import Plan
 
 OP_PASSES: tuple[Pass, ...] = (
     *NORMAL,  # equal things are one thing, and streams are found, before anything is scheduled
@@ -36,3 +37,14 @@ GIR_PASSES: tuple[Pass, ...] = (
     StreamingStores(),  # only what is left of the stores matters
     Prefetching(),  # last: adds hints that the others need not know
 )
+
+
+def finishing_passes(plan: Plan) -> tuple[Pass, ...]:
+    """The last of `GIR_PASSES`, which only mark and add, as the plan wants them."""
+    stores = StreamingStores(plain=plan.plain)
+    return (stores, Prefetching()) if plan.prefetch else (stores,)
+
+
+def gir_passes(plan: Plan, monotone: bool = True) -> tuple[Pass, ...]:
+    """`GIR_PASSES` as the plan wants them, with or without the monotone rewrites."""
+    return (*GIR_PASSES[: 2 if monotone else 1], *finishing_passes(plan))

@@ -86,7 +86,11 @@ class KernelPlan:
 
 @dataclass(frozen=True)
 class Plan:
+    """`plain`: outputs whose stores go through the caches; `prefetch`: whether hints are added."""
+
     kernels: tuple[KernelPlan, ...]
+    plain: tuple[str, ...] = ()
+    prefetch: bool = True
 
 
 def step_definitions(steps: tuple[Step, ...]) -> Iterator[str]:
@@ -155,4 +159,5 @@ def describe(plan: Plan) -> str:
     for kernel in plan.kernels:
         out.append(f"kernel {kernel.name}")
         blocks(kernel.body, 1)
+    out += [f"plain stores of {name}" for name in plan.plain] + ["no prefetches"] * (not plan.prefetch)
     return "\n".join(out)

@@ -8,21 +8,26 @@ not costed again. It stops when the node budget is spent or when the best plan i
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..backends.machine import Machine
 from ..ir.errors import WeftError
 from ..ir.op import Op
 from .alternatives import Alternative, alternatives
+from .canonical import canonical_hash
 from .cost import CostReport, analyse
 from .instantiate import instantiate
-from .passes.prefetch import Prefetching
-from .passes.streaming_stores import StreamingStores
-from .plan import Plan, block_definitions
+from .levels import Levels, keeps_levels, starting_choices
+from .neighbours import nearby, neighbours
+from .passes.base import run_passes
+from .passes.inline import recomputed
+from .pipeline import finishing_passes
+from .plan import Plan
 from .planner import Choices, make_plan
-from .planner.facts import UNKNOWN_EXTENT, is_contraction
-from .planner.lanes import NO_LANES, lane_candidates
+from .planner.facts import UNKNOWN_EXTENT
+from .refusals import refusal, scratch_refusal
+from .wording import words
 
 SLACK = 1.03
 EXPANDED = 2  # alternatives that are searched further than their default plan
@@ -64,16 +69,23 @@ def preference(candidate: Candidate) -> tuple[int, float, float]:
     return len(candidate.plan.kernels), candidate.dram_bytes, candidate.seconds
 
 
-def search(op: Op, machine: Machine, symbols: Mapping[str, int], nodes: int, exhaust: bool = False) -> SearchReport:
+def search(
+    op: Op,
+    machine: Machine,
+    symbols: Mapping[str, int],
+    nodes: int,
+    exhaust: bool = False,
+    levels: Levels = Levels.CHOSEN,
+) -> SearchReport:
     """Cost up to `nodes` plans. `symbols` values stand for extents that are still open. `exhaust`: go on to plans that
-    the model does not prefer, while there are any: they are to be measured."""
+    the model does not prefer, while there are any: they are to be measured. `levels` may fix where values live."""
     report = SearchReport()
     runner = _Search(machine, dict(symbols), report, nodes)
     starts: list[Candidate] = []
     by_label: dict[str, Alternative] = {}
     for alternative in alternatives(op, machine):
         by_label[alternative.label] = alternative
-        candidate = runner.cost(alternative, Choices())
+        candidate = runner.cost(alternative, starting_choices(alternative.op, levels))
         if candidate is not None:
             starts.append(candidate)
     if not starts:
@@ -87,10 +99,13 @@ def search(op: Op, machine: Machine, symbols: Mapping[str, int], nodes: int, exh
         _, _, candidate = heapq.heappop(queue)
         if candidate.seconds <= report.lower_bound * SLACK and not exhaust:
             break
-        for choices in neighbours(candidate):
+        for choices in neighbours(candidate) if exhaust else nearby(candidate):
             if not runner.goes_on:
                 break
-            found = runner.cost(by_label[candidate.alternative], choices)
+            alternative = by_label[candidate.alternative]
+            if not keeps_levels(choices, starting_choices(alternative.op, levels), levels):
+                continue
+            found = runner.cost(alternative, choices)
             if found is not None and (exhaust or found.seconds < candidate.seconds):
                 serial += 1
                 heapq.heappush(queue, (found.seconds, serial, found))
@@ -109,7 +124,8 @@ class _Search:
         self.report = report
         self.left = nodes
         self.tries = TRIES * nodes
-        self.seen: set[tuple[str, Plan]] = set()
+        self.seen: set[tuple[str, frozenset[str], Plan]] = set()
+        self.programs: set[str] = set()
 
     @property
     def goes_on(self) -> bool:
@@ -118,20 +134,34 @@ class _Search:
     def cost(self, alternative: Alternative, choices: Choices) -> Candidate | None:
         """The candidate, or None where the plan was met before or cannot be written out."""
         self.tries -= 1
-        plan = make_plan(alternative.op, self.machine, choices)
-        if (alternative.label, plan) in self.seen:
+        op = recomputed(alternative.op, choices.recompute)
+        plan = make_plan(op, self.machine, choices)
+        met = (alternative.label, choices.recompute, plan)
+        if met in self.seen:
             self.report.repeated += 1
             return None
-        self.seen.add((alternative.label, plan))
+        self.seen.add(met)
+        reason = refusal(op, plan, choices, self.machine)
+        program = instantiate(op, plan, self.machine.sram_bytes) if reason is None else None
+        if program is not None and choices != Choices():
+            reason = scratch_refusal(program, self.machine)
+        if program is None or reason is not None:
+            self.report.refused.append((words(alternative.label, choices), reason or ""))
+            return None
+        program = run_passes(program, finishing_passes(plan))
+        digest = canonical_hash(program)
+        if digest in self.programs:
+            self.report.repeated += 1
+            return None
+        self.programs.add(digest)
         self.left -= 1
-        program = instantiate(alternative.op, plan, self.machine.sram_bytes)
-        costed = analyse(Prefetching().run(StreamingStores().run(program)), self.machine, self.symbols)
+        costed = analyse(program, self.machine, self.symbols)
         self.report.lower_bound = max(self.report.lower_bound, lower_bound(costed, self.machine))
         out = Candidate(
             alternative.label,
             choices,
             plan,
-            alternative.op,
+            op,
             costed.predicted_seconds,
             costed.dram_bytes,
             str(costed.bound),
@@ -143,40 +173,6 @@ class _Search:
 def lower_bound(cost: CostReport, machine: Machine) -> float:
     """Seconds below which no schedule can go: inputs and outputs once through dram."""
     return cost.compulsory_bytes / (machine.dram_gbs_all * 1e9)
-
-
-def neighbours(candidate: Candidate) -> Iterator[Choices]:
-    """Choices that differ in one decision, those that matter most first."""
-    choices, op = candidate.choices, candidate.op
-    heavy = any(is_contraction(d) for d in op.definitions)
-    firsts = {next(iter(block_definitions(k.body))) for k in candidate.plan.kernels}
-    for definition in op.definitions[1:]:
-        if definition.name in firsts:
-            yield replace(choices, cuts=choices.cuts - {definition.name}, joins=choices.joins | {definition.name})
-        else:
-            yield replace(choices, cuts=choices.cuts | {definition.name}, joins=choices.joins - {definition.name})
-    for definition in op.definitions[1:]:
-        yield replace(choices, unfused=choices.unfused ^ {definition.name})
-    if op.streams or heavy:
-        sizes = (96, 48, 192, 384, 0) if choices.stream != 0 else (96,)
-        yield from (replace(choices, stream=n) for n in sizes if n != choices.stream)
-    if heavy:
-        for vectors, rows in ((4, 6), (2, 8), (4, 4), (2, 12), (1, 14), (2, 6)):
-            if (vectors, rows) != (choices.vectors, choices.rows):
-                yield replace(choices, vectors=vectors, rows=rows)
-        yield from (replace(choices, root_rows=n) for n in (24, 48, 96, 384) if n != choices.root_rows)
-    else:
-        yield from (replace(choices, vectors=n) for n in (1, 2, 8) if n != choices.vectors)
-    given = choices.lanes_of
-    for definition in op.definitions:
-        for axis in lane_candidates(definition) + (NO_LANES,) * definition.is_recurrence:
-            if given.get(definition.name) != axis:
-                lanes = tuple(sorted({**given, definition.name: axis}.items()))
-                yield replace(choices, lanes=lanes)
-    if heavy:
-        for tensor in op.inputs:
-            yield replace(choices, unpacked=choices.unpacked ^ {tensor.name})
-    yield from (replace(choices, chunk=n) for n in (1024, 16384) if n != choices.chunk)
 
 
 def assumed_symbols(op: Op) -> dict[str, int]:

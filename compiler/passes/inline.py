@@ -12,7 +12,7 @@ Rounding never changes: a target narrower than its expression leaves a cast behi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -152,6 +152,15 @@ def inline_definition(op: Op, name: str, readers: frozenset[str] | None = None) 
     return work.result()
 
 
+def recomputed(op: Op, names: Iterable[str]) -> Op:
+    """`op` with these definitions inlined into all their readers; names that it does not have are passed over."""
+    for name in sorted(names):
+        d = op.definition_of(name)
+        if d is not None and inlinable(d):
+            op = inline_definition(op, d.name)
+    return op
+
+
 def _inline_into(reader: Definition, d: Definition, op: Op) -> Definition:
     assert isinstance(d.body, Pointwise)
     axes = axes_of(reader)
@@ -236,4 +245,4 @@ def _depth(expr: Expr) -> int:
     return height
 
 
-__all__ = ["MAX_DEPTH", "MAX_SIZE", "Inline", "cost", "inlinable", "inline_definition", "repeats"]
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "Inline", "cost", "inlinable", "inline_definition", "recomputed", "repeats"]

@@ -28,11 +28,13 @@ from ..index_math import Env, program_env
 
 @dataclass(frozen=True)
 class StreamingStores:
-    """`cache_bytes`: of the last level; `line_bytes`: of a line; `symbols`: values where they are known."""
+    """`cache_bytes`: of the last level; `line_bytes`: of a line; `symbols`: values where they are known; `plain`:
+    tensors whose stores stay as they are."""
 
     cache_bytes: int = 32 << 20
     line_bytes: int = 64
     symbols: tuple[tuple[str, int], ...] = ()
+    plain: tuple[str, ...] = ()
 
     name: ClassVar[str] = "streaming_stores"
     form: ClassVar[str] = "gir"
@@ -66,6 +68,7 @@ class StreamingStores:
 
     def eligible(self, tensor: Tensor) -> bool:
         known = _bytes(tensor, {n: const(v) for n, v in self.symbols}) is not None
+        known &= tensor.name not in self.plain
         return tensor.role is Role.OUTPUT and known and bool(tensor.shape)
 
     def whole_lines(self, store: Store, tensor: Tensor, loops: tuple[Loop, ...], env: Env) -> bool:

@@ -15,6 +15,12 @@ class Choices:
     lanes: (definition, axis) pairs. vectors: register tile along lanes, in vectors. rows: register tile along another
     axis of a contraction. stream: elements of a stream's tile, 0 for no streaming. chunk: elements of a lanes axis
     per parallel iteration. unfused: definitions that begin a new nest. unpacked: tensors that are not packed.
+
+    parallel: (root axis, its elements per parallel iteration; 0: it is not split over units). outer: the root axis
+    whose parallel loop is outermost. tiles: (definition, axis, its register tile along it: in vectors along its lanes,
+    else in elements). inner: (definition, axis whose loop is innermost in the nest that the definition begins).
+    recompute: pointwise definitions that are computed again wherever they are read. plain: outputs whose stores go
+    through the caches. prefetch: hints.
     enough_parallelism: independent pieces of work below which nothing is fused that would leave fewer; 0 for
     `PIECES_PER_UNIT` on every unit.
     """
@@ -29,9 +35,19 @@ class Choices:
     root_rows: int = 0
     unfused: frozenset[str] = frozenset()
     unpacked: frozenset[str] = frozenset()
+    parallel: tuple[tuple[str, int], ...] = ()
+    outer: str = ""
+    tiles: tuple[tuple[str, str, int], ...] = ()
+    inner: tuple[tuple[str, str], ...] = ()
+    recompute: frozenset[str] = frozenset()
+    plain: frozenset[str] = frozenset()
+    prefetch: bool = True
     enough_parallelism: int = 0
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def lanes_of(self) -> dict[str, str]:
         return dict(self.lanes)
+
+    def tiles_of(self, definition: str) -> dict[str, int]:
+        return {axis: elements for name, axis, elements in self.tiles if name == definition}

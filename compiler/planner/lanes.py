@@ -165,6 +165,13 @@ def register_tile(
             # a square block is transposed in registers
             out[lanes] = min(out[lanes], lane_count)
             out[across] = min(lane_count, sizes[across])
+    for axis, n in choices.tiles_of(definition.name).items():
+        if axis not in tile_axes(definition):
+            continue
+        if axis != lanes:
+            out[axis] = min(n, sizes[axis])
+        elif size >= lane_count:
+            out[axis] = min(n, -(-size // lane_count)) * lane_count
     return {axis: n for axis, n in out.items() if n > 1}
 
 
@@ -179,6 +186,14 @@ def _crossed(definition: Definition, lanes: str, others: list[str], sizes: dict[
         return None
     first, second = (max(axes, key=lambda a: (sizes[a], a)) for axes in alone)
     return (first, second) if sizes[first] >= sizes[second] else (second, first)
+
+
+def tile_axes(definition: Definition) -> list[str]:
+    """Axes along which a register tile may hold several elements."""
+    body = definition.body
+    folded = body.axes if isinstance(body, Reduction) and body.monoid.fn is not None else ()
+    blocked = blocked_axes(definition)
+    return [] if is_special(definition) else [a.name for a in (*definition.axes, *folded) if a.name not in blocked]
 
 
 def crossing_axis(definition: Definition, lanes: str, external: set[str]) -> str | None:

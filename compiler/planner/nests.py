@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...ir.expr import Var
@@ -21,6 +22,7 @@ class Draft:
     lanes: str | None
     body: tuple[Step, ...]
     tile: dict[str, int]
+    first: str
     names: set[str] = field(default_factory=set)
     ordered: bool = False
     chains: frozenset[str] = frozenset()  # ordered axes that are serial within a front
@@ -28,7 +30,8 @@ class Draft:
     ready: set[str] = field(default_factory=set)  # whose values are known after `body`, at its level
     depths: dict[str, int] = field(default_factory=dict)  # operations in a row up to each value, from loads on
 
-    def finish(self, order: list[str]) -> Nest:
+    def finish(self, order: list[str], inner: Mapping[str, str]) -> Nest:
+        """`inner`: by definition, the axis that is to run innermost in the nest that it begins."""
         # a recurrence runs lexicographically in the order of its own axes, whatever the other definitions' order is
         own = self.axes if self.ordered else sorted(self.axes, key=order.index)
         if self.chains:
@@ -36,6 +39,8 @@ class Draft:
             own = sorted(own, key=lambda a: a in self.chains)
         # innermost: the axis along which a recurrence's values are contiguous, else the lanes
         innermost = own[-1] if self.ordered and own else self.lanes
+        if not self.ordered and inner.get(self.first) in own:
+            innermost = inner[self.first]
         loops = sorted(own, key=lambda a: a == innermost)
         return Nest(tuple(AxisTile(a, self.tile.get(a, 1)) for a in loops), self.lanes, self.retile(self.body))
 
@@ -72,7 +77,16 @@ class NestBuilder:
             chains = frozenset(sweep_axes(definition) - carried - {serial} if serial else ())
             names, special = {definition.name}, is_special(definition)
             draft = Draft(
-                free, lanes, (body,), dict(tile), names, definition.is_recurrence, chains, special, set(names)
+                free,
+                lanes,
+                (body,),
+                dict(tile),
+                definition.name,
+                names,
+                definition.is_recurrence,
+                chains,
+                special,
+                set(names),
             )
             self.drafts.append(draft)
         self.drafts[-1].depths[definition.name] = self._depth(definition, self.drafts[-1])
@@ -113,7 +127,8 @@ class NestBuilder:
                 draft.body = (*draft.body[:-1], Fold(last.loops, (*last.definitions, definition.name), last.body))
                 draft.names.add(definition.name)
                 ready.add(definition.name)
-                self._merge_tile(draft, tile)
+                if not draft.ordered:
+                    self._merge_tile(draft, tile)
                 return True
             return False
         if (

@@ -52,7 +52,7 @@ def make_plan(op: Op, machine: Machine, choices: Choices) -> Plan:
     for number, group in enumerate(groups):
         planner = KernelPlanner(op, group, external, machine, choices)
         kernels.append(KernelPlan(f"{op.name}_{number}", planner.plan()))
-    return Plan(tuple(kernels))
+    return Plan(tuple(kernels), tuple(sorted(choices.plain)), choices.prefetch)
 
 
 class KernelPlanner:
@@ -146,11 +146,16 @@ class KernelPlanner:
         lane_axes = {self.lanes_of[d.name] for d in self.definitions} - {None}
         out: list[tuple[str, int]] = []
         others = prod(self.sizes[r] for r in self.roots if r not in lane_axes)
-        for axis in self.roots:
+        given = {} if self.serial else dict(self.choices.parallel)
+        for axis in sorted(self.roots, key=lambda r: r != self.choices.outer):
             size = self.sizes[axis]
             tile = needed[axis]
             if axis in self.held:
                 tile = 1
+            elif axis in given:
+                if not given[axis]:
+                    continue  # not split over units
+                tile = -(-given[axis] // tile) * tile
             elif tile == 1:
                 if heavy and self.choices.root_rows and size > 1:
                     tile = self.choices.root_rows
@@ -241,7 +246,8 @@ class KernelPlanner:
         builder = NestBuilder(self.op, fixed, self.lanes_of, self.choices.unfused)
         for definition in definitions:
             builder.add(definition, {a: n for a, n in self.tiles[definition.name].items() if a not in fixed})
-        return [d.finish(self.order) for d in builder.drafts]
+        inner = dict(self.choices.inner)
+        return [d.finish(self.order, inner) for d in builder.drafts]
 
     # -- packs -------------------------------------------------------------------------------------------------------
 

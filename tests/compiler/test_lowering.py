@@ -12,9 +12,10 @@ from weft.backends.target import get_target
 from weft.compiler.alternatives import alternatives
 from weft.compiler.axes import unify_axes
 from weft.compiler.lower import LowerOptions, lower, rewrite_op, write_out
+from weft.compiler.neighbours import neighbours
 from weft.compiler.planner import Choices, make_plan
 from weft.compiler.planner.groups import shared_passes
-from weft.compiler.search import Candidate, neighbours, search
+from weft.compiler.search import Candidate, search
 from weft.ir.binding import specialise
 from weft.ir.expr import Var, as_int
 from weft.ir.gir import Role
