@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ def changed(value: Any) -> Any:
             return 1
         case tuple():
             return (*value, 1)
+        case Enum():
+            return next(other for other in type(value) if other is not value)
     raise AssertionError(f"teach this test about {value!r}")
 
 
