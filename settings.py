@@ -14,7 +14,9 @@ from typing import Any
 
 from .ir.errors import UserError
 
-OFF = "off"  # as WEFT_CACHE_DIR or WEFT_RECORDS
+OFF = "off"  # as WEFT_CACHE_DIR, WEFT_RECORDS or WEFT_MACHINE_DIR
+
+MACHINE_FILE = "machine.toml"
 
 
 def _text(value: str) -> str:
@@ -52,7 +54,10 @@ class Settings:
     """Values as of one moment. `None` means: decided from the machine."""
 
     target: str = _setting("WEFT_TARGET", _text, "cpu", "target of compile() where none is given")
-    machine: str | None = _setting("WEFT_MACHINE", _text, None, "machine description used for scheduling")
+    machine: str | None = _setting("WEFT_MACHINE", _text, None, "machine description used for scheduling: name or file")
+    machine_dir: str | None = _setting(
+        "WEFT_MACHINE_DIR", _text, None, "where the measured description of this machine is kept; off: none is used"
+    )
     threads: int | None = _setting("WEFT_THREADS", _count, None, "threads of a call where compile() names none")
     variants: int = _setting("WEFT_VARIANTS", _count, 32, "specialised variants that one kernel keeps")
     cache: bool = _setting("WEFT_CACHE", _flag, True, "keep compiled kernels for other processes and kernels")
@@ -116,6 +121,16 @@ def records_directory(settings: Settings | None = None) -> Path | None:
     from platformdirs import user_data_path
 
     return user_data_path("weft") / "records"
+
+
+def machine_file(settings: Settings | None = None) -> Path | None:
+    """The measured description of this machine (it may not exist); None where it is turned off."""
+    chosen = (settings or current()).machine_dir
+    if chosen:
+        return None if chosen.lower() == OFF else Path(chosen) / MACHINE_FILE
+    from platformdirs import user_config_path
+
+    return user_config_path("weft") / MACHINE_FILE
 
 
 def describe() -> list[tuple[str, str, str]]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
+from ..backends.host import processor
 from ..backends.target import Reusable, Target
 from ..compiler.cache_key import source_digest
 from ..compiler.plain_data import to_plain
@@ -62,19 +60,6 @@ def fingerprint(target: Target, threads: int) -> Fingerprint:
 def digest(data: object) -> str:
     """Of JSON data; equal for equal data."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def processor() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _identity(target: Target) -> Mapping[str, str]:

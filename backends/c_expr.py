@@ -81,9 +81,10 @@ class Scope:
 
 
 class ExprPrinter(Applier):
-    """Prints expressions in a scope. `register` is the number of bytes of a vector register."""
+    """Prints expressions in a scope. `register` is the number of bytes of a vector register, `line` of a cache line."""
 
     register = 64
+    line = 64
 
     # ---- types
 

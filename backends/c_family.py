@@ -47,6 +47,7 @@ class KernelPrinter:
         word = word_of(function.kernel, {t.name: t.dtype for t in unit.program.tensors})
         self.exprs = ExprPrinter(unit.helpers, word)
         self.exprs.register = unit.machine.vector_bytes
+        self.exprs.line = unit.machine.line_bytes
         self.tiles = TilePrinter(self.exprs, unit.names, unit.machine.lanes(word))
         self.w = Writer(1)
         self.shared = ""  # bytes of the scratch that the threads share

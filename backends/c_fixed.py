@@ -144,13 +144,14 @@ FIXED: dict[str, Generated] = {
     ),
     "weft_prefetch": (
         (),
-        "// A hint: bytes from p + offset on, maybe outside of the array, will be read soon.\n"
+        "// A hint: bytes from p + offset on, maybe outside of the array, will be read soon; line: of a cache.\n"
         + function(
             "void",
             "weft_prefetch",
-            "const void *p, int64_t offset, int64_t bytes",
+            "const void *p, int64_t offset, int64_t bytes, int64_t line",
             "const uintptr_t at = (uintptr_t)p + (uintptr_t)offset;\n"
-            "for (int64_t k = 0; k < bytes; k += 64)\n    __builtin_prefetch((const void *)(at + (uintptr_t)k), 0, 2);",
+            "for (int64_t k = 0; k < bytes; k += line)\n"
+            "    __builtin_prefetch((const void *)(at + (uintptr_t)k), 0, 2);",
         ),
     ),
     "weft_allocate": (

@@ -207,7 +207,7 @@ class MemoryPrinter(PredicatePrinter):
         buffer, base, rest = self.address(s.source, False, scope, w, writes=False)
         where = self.flat(rest, At(()), scope)
         helper, size = self.printer.helpers.use("weft_prefetch"), buffer.dtype.bytes
-        w.line(f"{helper}({base}, {where.at(ATOM)} * {size}, {s.count * size});")
+        w.line(f"{helper}({base}, {where.at(ATOM)} * {size}, {s.count * size}, {self.printer.line});")
 
     def stored(self, value: Value, dtype: DType) -> Value:
         """A value in the arithmetic type of a buffer, such that narrowing it is the store's rounding."""

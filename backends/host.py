@@ -1,16 +1,21 @@
-"""What this machine is: processor, vector width, usable cores, cache sizes."""
+"""What this machine is: processor, instruction set, usable cores, cache sizes, and the description in use for it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import warnings
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from .machine import Machine, load_machine
+from .. import settings
+from .isa import InstructionSet, best_set, runs
+from .machine import MACHINES, Description, Machine, find_machine, is_path, load_machine, read_description
 
-_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
+
+class MachineWarning(UserWarning):
+    """A measured description that is not of this machine; the one that comes along is used instead."""
 
 
 def usable_cores() -> int:
@@ -35,15 +40,39 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(name for name, on in llvm.get_host_cpu_features().items() if on)
 
 
+def architecture() -> str:
+    """As the first part of a triple."""
+    here = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(here, here)
+
+
+def runs_here(wanted: InstructionSet) -> bool:
+    return runs(wanted, architecture(), _features())
+
+
+@cache
+def _features() -> frozenset[str]:
+    """Flags by Linux's names; LLVM writes a dot in some."""
+    return frozenset(f.replace(".", "_") for f in cpu_flags())
+
+
 @cache
 def machine_name() -> str:
     """The description in `machines/` that this processor can run."""
-    flags = cpu_flags()
-    if all(f in flags for f in _AVX512):
-        return "avx512"
-    if "avx2" in flags and "fma" in flags:
-        return "avx2"
-    return "simd128"
+    return best_set(architecture(), _features()).name
+
+
+@cache
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def libc() -> str:
@@ -55,11 +84,11 @@ def libc() -> str:
 
 
 def is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64")
+    return architecture() == "x86_64"
 
 
-def _cache_sizes() -> dict[str, int]:
-    """Data cache sizes of core 0 by level, as far as the system tells."""
+def caches() -> dict[str, int]:
+    """`l1_bytes`, `l2_bytes`, `l3_bytes` (data) and `line_bytes` of core 0, as far as the system tells."""
     sizes = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
@@ -67,14 +96,57 @@ def _cache_sizes() -> dict[str, int]:
                 continue
             level = (folder / "level").read_text().strip()
             text = (folder / "size").read_text().strip()
+            line = (folder / "coherency_line_size").read_text().strip()
         except OSError:
             continue
         if text.endswith("K") and text[:-1].isdigit():
             sizes[f"l{level}_bytes"] = int(text[:-1]) * 1024
-    return {k: v for k, v in sizes.items() if k in ("l1_bytes", "l2_bytes", "l3_bytes")}
+        if line.isdigit() and int(line) > 0:
+            sizes["line_bytes"] = int(line)
+    return {k: v for k, v in sizes.items() if k in ("l1_bytes", "l2_bytes", "l3_bytes", "line_bytes")}
 
 
 def host_machine(name: str | None = None) -> Machine:
-    """The description `name` (default: the best one for this processor) with this machine's cores and caches."""
-    machine = load_machine(name or machine_name())
-    return replace(machine, units=usable_cores(), **_cache_sizes())  # type: ignore[arg-type]
+    """The description `name` (default: the best one for this processor) with this machine's cores and caches. A file
+    is taken as it is. Raises TargetError."""
+    if name is None:
+        return host_description().machine
+    return find_machine(name) if is_path(name) else with_cores_and_caches(find_machine(name))
+
+
+def host_description() -> Description:
+    """The description in use for this machine: the measured one where there is one of this processor, else the one
+    that comes along for its instruction set. Raises TargetError for a measured one that cannot be read."""
+    found = _measured(settings.machine_file())
+    if found is not None:
+        return replace(found, machine=replace(found.machine, units=usable_cores()))
+    name = machine_name()
+    return Description(with_cores_and_caches(load_machine(name)), MACHINES / f"{name}.toml")
+
+
+def with_cores_and_caches(machine: Machine) -> Machine:
+    return replace(machine, units=usable_cores(), **caches())  # type: ignore[arg-type]
+
+
+def _measured(path: Path | None) -> Description | None:
+    """The user's own description, if it is of this machine."""
+    try:
+        state = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if path is None or state is None else _read(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _read(path: Path, changed: int, size: int) -> Description | None:
+    """Read once for each state of the file."""
+    found = read_description(path)
+    why = ""
+    if found.processor and found.processor != processor():
+        why = f"it was measured on '{found.processor}', this is '{processor()}'"
+    elif not runs_here(found.machine.instructions):
+        why = f"this processor does not run {found.machine.isa}"
+    if not why:
+        return found
+    warnings.warn(f"{path} is not used: {why} (try: weft machine --measure)", MachineWarning, stacklevel=2)
+    return None

@@ -33,7 +33,6 @@ from .footprint import Kind, Traffic, sizes
 from .nest_cost import NestModel, Node
 from .phases import copied, in_sequence, seconds
 
-_FORK_JOIN = 4e-6
 _LAUNCH = 0.5e-6
 
 
@@ -175,7 +174,7 @@ def _kernel(
     settled = in_sequence(copied(node.phases), traffic, 0.0)
     each = [seconds(p, machine, units, stretch) for p in settled]
     one_after_another = sum(max(t.values()) for t in each)
-    overhead = node.overhead / hertz + node.forks * _FORK_JOIN + _LAUNCH
+    overhead = node.overhead / hertz + node.forks * machine.fork_join_us * 1e-6 + _LAUNCH
     longest = max(*times.values(), one_after_another)
     if one_after_another == longest and len(each) > 1:  # what binds is what the phases wait for longest
         binding = [max(t, key=lambda name: t[name]) for t in each]

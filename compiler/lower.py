@@ -52,7 +52,7 @@ def write_out(
     """One plan of a rewritten op as GIR, after the GIR passes."""
     op = recomputed(op, choices.recompute)
     plan = plan or make_plan(op, machine, choices)
-    program: gir.Program = run_passes(instantiate(op, plan, machine.sram_bytes), gir_passes(plan, monotone))
+    program: gir.Program = run_passes(instantiate(op, plan, machine.sram_bytes), gir_passes(plan, machine, monotone))
     return LowerResult(op, plan, choices, program, machine)
 
 

@@ -1,10 +1,11 @@
 """The passes in the order in which a program goes through them, each with the reason it stands where it does.
 
-op text / Python -> OP_PASSES -> plan and instantiate (the search) -> GIR_PASSES -> target
+op text / Python -> OP_PASSES -> plan and instantiate (the search) -> gir_passes -> target
 """
 
 from __future__ import annotations
 
+from ..backends.machine import Machine
 from .passes.base import Pass
 from .passes.dce import DeadCode
 from .passes.factor import Factor
@@ -31,20 +32,18 @@ STORED_PASSES: tuple[Pass, ...] = (
     DeadCode(),
 )
 
-GIR_PASSES: tuple[Pass, ...] = (
-    Guards(),  # first: predicates that fall away open loads for everything after
-    Monotone(),  # to a fixpoint: what only ever saves bytes
-    StreamingStores(),  # only what is left of the stores matters
-    Prefetching(),  # last: adds hints that the others need not know
-)
+
+def gir_passes(plan: Plan, machine: Machine, monotone: bool = True) -> tuple[Pass, ...]:
+    """What a scheduled program goes through, with or without the monotone rewrites."""
+    return (
+        Guards(),  # first: predicates that fall away open loads for everything after
+        *((Monotone(),) if monotone else ()),  # to a fixpoint: what only ever saves bytes
+        *finishing_passes(plan, machine),
+    )
 
 
-def finishing_passes(plan: Plan) -> tuple[Pass, ...]:
-    """The last of `GIR_PASSES`, which only mark and add, as the plan wants them."""
-    stores = StreamingStores(plain=plan.plain)
-    return (stores, Prefetching()) if plan.prefetch else (stores,)
-
-
-def gir_passes(plan: Plan, monotone: bool = True) -> tuple[Pass, ...]:
-    """`GIR_PASSES` as the plan wants them, with or without the monotone rewrites."""
-    return (*GIR_PASSES[: 2 if monotone else 1], *finishing_passes(plan))
+def finishing_passes(plan: Plan, machine: Machine) -> tuple[Pass, ...]:
+    """The last of them, which only mark and add, as the plan wants them and for the caches of a machine."""
+    stores = StreamingStores(machine.l3_bytes, machine.line_bytes, plain=plan.plain)  # only what is left matters
+    hints = Prefetching(machine.l2_bytes, machine.line_bytes)  # last: adds hints that the others need not know
+    return (stores, hints) if plan.prefetch else (stores,)

@@ -9,8 +9,11 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ..backends.machine import is_path
+from ..backends.target import get_target
 from ..ir import gir
 from ..ir.errors import LoadError, TargetError, UserError, WeftError
 from ..ir.gir_parser import parse_program
@@ -136,9 +139,10 @@ def _describe(
         for t in group
     ]
     symbols = tuple({"name": s.name, "default": s.default} for s in signature.symbols)
-    return Manifest(
-        kernel.name, version(), kernel.options, bindings, symbols, tuple(tensors), files, roles, tuple(notes)
-    )
+    options = kernel.options
+    if options.machine is not None and is_path(options.machine):  # the file may be elsewhere when the kernel is loaded
+        options = replace(options, machine=get_target(options.target, options.machine).machine.isa)
+    return Manifest(kernel.name, version(), options, bindings, symbols, tuple(tensors), files, roles, tuple(notes))
 
 
 def _check_replaceable(directory: Path, new: set[str]) -> None:

@@ -148,7 +148,7 @@ class _Search:
         if program is None or reason is not None:
             self.report.refused.append((words(alternative.label, choices), reason or ""))
             return None
-        program = run_passes(program, finishing_passes(plan))
+        program = run_passes(program, finishing_passes(plan, self.machine))
         digest = canonical_hash(program)
         if digest in self.programs:
             self.report.repeated += 1

@@ -35,4 +35,5 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["WEFT_VERIFY"] = "1"
     os.environ["WEFT_CACHE"] = "0"  # tests that want the kernel cache turn it on; the others are to compile
     os.environ["WEFT_RECORDS"] = "off"
+    os.environ["WEFT_MACHINE_DIR"] = "off"
     os.environ["WEFT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))

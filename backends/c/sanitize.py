@@ -23,10 +23,10 @@ from ..c_types import STORAGE
 from ..c_unit import Unit
 from ..machine import Machine
 from .emit import emit_c
-from .toolchain import run_compiler
+from .toolchain import NATIVE, run_compiler
 
 # without -fwrapv, which would hide the overflow of signed integers
-FLAGS = ["-std=c11", "-O1", "-g", "-march=native", "-fopenmp", "-ffp-contract=off"] + [
+FLAGS = ["-std=c11", "-O1", "-g", "-fopenmp", "-ffp-contract=off"] + [
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
@@ -82,14 +82,14 @@ def main_text(program: gir.Program, unit: Unit) -> str:
 class SanitizedProgram:
     """An executable of target `c:sanitize`. The build is kept in a private directory until this object goes."""
 
-    def __init__(self, program: gir.Program, machine: Machine) -> None:
+    def __init__(self, program: gir.Program, machine: Machine, processor: str = NATIVE) -> None:
         self.program = program
         emitted = emit_c(program, machine)
         self._directory = tempfile.TemporaryDirectory(prefix="weft-c-")  # mode 0700
         self._path = Path(self._directory.name)
         text = emitted.files[emitted.main] + main_text(program, Unit(program, machine))
         (self._path / "program.c").write_text(text, encoding="ascii")
-        run_compiler([*FLAGS, "-o", "program", "program.c", "-lm"], self._path)
+        run_compiler([*FLAGS, f"-march={processor}", "-o", "program", "program.c", "-lm"], self._path)
 
     def run(self, arrays: Mapping[str, bytes], symbols: Sequence[int], threads: int = 2) -> dict[str, bytes]:
         """The bytes of every output. `arrays` has the bytes of every input. Raises TargetError with the sanitizer's

@@ -16,19 +16,20 @@ from pathlib import Path
 
 from ...ir import gir
 from ...ir.errors import TargetError
-from ..host import cpu_flags, host_machine, libc
-from ..machine import Machine, machine_names
+from ..host import cpu_flags, host_machine, libc, runs_here
+from ..machine import Machine
 from ..target import Emitted, Executable
-from .toolchain import FLAGS, compiler_identity, run_compiler
+from .toolchain import FLAGS, NATIVE, compiler_identity, run_compiler
 
 
 @dataclass(frozen=True)
 class CTarget:
-    """`emit` needs nothing, `load` and `library` need a C compiler."""
+    """`emit` needs nothing, `load` and `library` need a C compiler. `processor`: what the compiler makes code for."""
 
     name: str
     machine: Machine
     option: str = ""
+    processor: str = NATIVE
 
     def emit(self, program: gir.Program) -> Emitted:
         from .emit import emit_c  # a program that was compiled before needs no printer
@@ -36,10 +37,14 @@ class CTarget:
         return emit_c(program, self.machine, libm=self.option == "libm")
 
     def load(self, program: gir.Program) -> Executable:
+        wanted = self.machine.instructions
+        if self.processor != NATIVE and not runs_here(wanted):
+            why = f"code for {wanted.name} does not run here"
+            raise TargetError(why, remedy="target c without a machine, or `weft compile --emit source,header`")
         if self.option == "sanitize":
             from .sanitize import SanitizedProgram
 
-            return SanitizedProgram(program, self.machine)
+            return SanitizedProgram(program, self.machine, self.processor)
         return self.revive(self.build(program), program)
 
     def identity(self) -> dict[str, str] | None:
@@ -47,13 +52,13 @@ class CTarget:
         if self.option == "sanitize":
             return None
         flags = " ".join(sorted(cpu_flags()))  # what -march=native stands for
-        return compiler_identity() | {"flags": " ".join(FLAGS), "libc": libc(), "features": flags}
+        return compiler_identity() | {"flags": " ".join(flags(self.processor)), "libc": libc(), "features": flags}
 
     def build(self, program: gir.Program) -> bytes:
         """The name of the entry, a line end, and a shared library."""
         emitted = self.emit(program)
         with tempfile.TemporaryDirectory(prefix="weft-c-") as directory:
-            return emitted.notes["call"].encode() + b"\n" + build(emitted, Path(directory)).read_bytes()
+            return emitted.notes["call"].encode() + b"\n" + build(emitted, Path(directory), self.processor).read_bytes()
 
     def revive(self, code: bytes, program: gir.Program) -> Executable:
         entry, _, library = code.partition(b"\n")
@@ -63,7 +68,7 @@ class CTarget:
         emitted = self.emit(program)
         final = Path(path)
         with tempfile.TemporaryDirectory(prefix="weft-c-") as name:
-            built = build(emitted, Path(name))
+            built = build(emitted, Path(name), self.processor)
             # beside its destination first, so that nobody ever loads half a file
             handle, beside = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}.")
             try:
@@ -76,11 +81,15 @@ class CTarget:
                 raise
 
 
-def build(emitted: Emitted, directory: Path) -> Path:
+def flags(processor: str) -> list[str]:
+    return [f"-march={processor}", *FLAGS]
+
+
+def build(emitted: Emitted, directory: Path, processor: str = NATIVE) -> Path:
     """Compile into a shared library in `directory`. Raises TargetError."""
     for name, text in emitted.files.items():
         (directory / name).write_text(text, encoding="ascii")
-    run_compiler([*FLAGS, "-o", "program.so", emitted.main, "-lm"], directory)
+    run_compiler([*flags(processor), "-o", "program.so", emitted.main, "-lm"], directory)
     return directory / "program.so"
 
 
@@ -111,12 +120,9 @@ class CExecutable:
 
 
 def create(option: str, machine: str | None) -> CTarget:
-    """`c`, `c:libm` or `c:sanitize`, for a machine by name or this one. Raises TargetError."""
+    """`c`, `c:libm` or `c:sanitize`, for this machine or another (a name or file). Raises TargetError."""
     if option not in ("", "libm", "sanitize"):
         raise TargetError(f"unknown option '{option}' of target c", remedy="c, c:libm or c:sanitize")
-    try:
-        described = host_machine(machine)
-    except KeyError:
-        known = ", ".join(machine_names())
-        raise TargetError(f"unknown machine '{machine}'", remedy=f"one of {known}") from None
-    return CTarget("c" + (f":{option}" if option else ""), described, option)
+    described = host_machine(machine)
+    name = "c" + (f":{option}" if option else "")
+    return CTarget(name, described, option, NATIVE if machine is None else described.instructions.cpu)

@@ -15,10 +15,11 @@ from ...ir.errors import TargetError
 
 # -O2: loops are unrolled and vectorised already, and -O3 spends minutes on long straight-line bodies
 FLAGS = (
-    ["-std=c11", "-O2", "-march=native", "-fopenmp", "-fPIC", "-shared"]
+    ["-std=c11", "-O2", "-fopenmp", "-fPIC", "-shared"]
     # the semantics of docs/language.md: wrapping integers, no contraction that the program does not ask for
     + ["-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 )
+NATIVE = "native"  # as a processor: this machine's
 TIME_LIMIT = 300  # seconds
 # Of GCC and Clang: where they look for headers, libraries and their own parts.
 VARIABLES = ("CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "CCC_OVERRIDE_OPTIONS")

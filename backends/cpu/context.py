@@ -16,12 +16,13 @@ from .tiles import LazyTile, Tile
 
 @dataclass(frozen=True)
 class Options:
-    """`lanes`: 4-byte elements in a vector. `x86`: x86 instructions may be named."""
+    """`lanes`: 4-byte elements in a vector. `x86`: x86 instructions may be named. `line`: bytes of a cache line."""
 
     lanes: int
     features: Features
     x86: bool = True
     streaming: bool = True
+    line: int = 64
 
 
 @dataclass(frozen=True)

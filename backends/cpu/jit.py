@@ -15,6 +15,7 @@ from .llvm_repairs import repaired
 
 _LOCK = threading.Lock()  # LLVM's context and pass builder are not for several threads at once
 _READY = False
+_READY_FOR_ALL = False
 _OBJECT_FILES = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # ELF; Mach-O of 64 bits
 
 
@@ -49,13 +50,18 @@ class Loaded:
         self._engine.detach()
 
 
-def initialize() -> None:
-    global _READY
+def initialize(everything: bool = False) -> None:
+    """Make LLVM ready for this machine's architecture, or for all that it knows."""
+    global _READY, _READY_FOR_ALL
     with _LOCK:
         if not _READY:
             llvm.initialize_native_target()
             llvm.initialize_native_asmprinter()
             _READY = True
+        if everything and not _READY_FOR_ALL:
+            llvm.initialize_all_targets()
+            llvm.initialize_all_asmprinters()
+            _READY_FOR_ALL = True
 
 
 def _machine(processor: Processor, jit: bool = True) -> Any:

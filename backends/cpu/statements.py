@@ -18,6 +18,7 @@ from .moves import expand_move
 from .tiles import SCALAR, LazyTile, MutableTile, Spot, rows, spots
 
 _UNROLL_LIMIT = 1024  # trips of an UNROLL loop that are written out
+_VECTOR_BYTES = 64  # the widest there is: scratch starts at multiples of it
 
 
 def body(ctx: Context, stmts: tuple[Stmt, ...]) -> None:
@@ -64,14 +65,14 @@ def buffer_strides(ctx: Context, shape: tuple[Expr, ...]) -> tuple[Value, ...]:
 
 
 def buffer_bytes(ctx: Context, stmt: Alloc) -> Value:
-    """Size of an sram buffer, rounded up to whole lines of 64 bytes."""
-    code, total = ctx.code, index(stmt.dtype.bytes)
+    """Size of an sram buffer, rounded up to whole lines (and vectors)."""
+    code, total, line = ctx.code, index(stmt.dtype.bytes), max(_VECTOR_BYTES, ctx.options.line)
     for extent in stmt.shape:
         total = arith.binary(code, Fn.MUL, total, scalar_i64(ctx, extent, SCALAR))
-    total = arith.binary(code, Fn.ADD, total, index(63))
+    total = arith.binary(code, Fn.ADD, total, index(line - 1))
     if total.constant is not None:
-        return index(int(total.constant) // 64 * 64)
-    return code.op(f"and {total.typed}, -64", Elem.I64)
+        return index(int(total.constant) // line * line)
+    return code.op(f"and {total.typed}, -{line}", Elem.I64)
 
 
 def assign(ctx: Context, name: str, tile: LazyTile) -> None:

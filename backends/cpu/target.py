@@ -17,7 +17,8 @@ from ...ir import gir
 from ...ir.errors import TargetError
 from .. import host
 from ..host import libc
-from ..machine import Machine, load_machine, machine_names
+from ..isa import InstructionSet
+from ..machine import Machine, find_machine
 from ..target import Emitted
 from .interface import ENTRY
 from .jit import Loaded, Processor, initialize, load_code, object_code, optimized_ir, process_code, versions
@@ -27,25 +28,21 @@ if TYPE_CHECKING:
     from .context import Options
 
 _ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
-# What the descriptions stand for on x86; the host's own features are used where it is the host's description.
-_X86_FEATURES = {
-    "avx512": ("skylake-avx512", "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx2,+fma"),
-    "avx2": ("haswell", "+avx2,+fma,+f16c"),
-    "simd128": ("x86-64-v2", ""),
-}
 
 
 def create(option: str, machine: str | None) -> CpuTarget:
-    """`cpu` for this machine, or `cpu:avx2` and the like for one of the descriptions. Raises TargetError."""
+    """`cpu` for this machine; for another description `cpu:avx2` and the like, or its name or file as `machine`.
+    Raises TargetError."""
     name = option or machine
-    if name is not None and name not in machine_names():
-        raise TargetError(f"unknown machine '{name}' for target 'cpu'", remedy="one of " + ", ".join(machine_names()))
+    if name is not None:
+        find_machine(name)
     return CpuTarget("cpu" + (f":{option}" if option else ""), name or host.machine_name(), name is None)
 
 
 @dataclass(frozen=True)
 class CpuTarget:
-    """`native`: use everything this processor has, not just what the description stands for."""
+    """`description`: a name or file. `native`: the description in use for this machine, and everything this processor
+    has, not just what the description stands for."""
 
     name: str
     description: str
@@ -53,27 +50,43 @@ class CpuTarget:
 
     @property
     def machine(self) -> Machine:
-        return host.host_machine(self.description) if self.native else load_machine(self.description)
+        return host.host_machine() if self.native else find_machine(self.description)
+
+    @cached_property
+    def instruction_set(self) -> InstructionSet:
+        return self.machine.instructions
 
     @cached_property
     def processor(self) -> Processor:
         import llvmlite.binding as llvm
 
-        initialize()
-        triple = str(llvm.get_process_triple())
         if self.native:
+            initialize()
+            triple = str(llvm.get_process_triple())
             return Processor(triple, str(llvm.get_host_cpu_name()), str(llvm.get_host_cpu_features().flatten()))
-        if not host.is_x86():
-            return Processor(triple, "", "")
-        return Processor(triple, *_X86_FEATURES[self.description])
+        wanted = self.instruction_set
+        elsewhere = wanted.architecture != host.architecture()
+        initialize(everything=elsewhere)
+        triple = str(llvm.get_process_triple())
+        if elsewhere:
+            triple = f"{wanted.architecture}-unknown-linux-gnu"
+        return Processor(triple, wanted.cpu, wanted.features)
 
     @cached_property
     def instructions(self) -> tuple[bool, bool, bool]:
         """Whether code may use multiply-adds, conversions of f16, and scaling by powers of two."""
-        x86 = host.is_x86()
-        has_fma = not x86 or self.description != "simd128" or (self.native and "fma" in host.cpu_flags())
-        has_half = not x86 or self.description != "simd128" or (self.native and "f16c" in host.cpu_flags())
-        return has_fma, has_half, x86 and self.description == "avx512"
+        wanted = self.instruction_set
+        more = host.cpu_flags() if self.native else frozenset()
+        unknown = self.native and not self.x86 and not wanted.has_fma
+        return (
+            wanted.has_fma or "fma" in more or unknown,
+            wanted.has_half or "f16c" in more or unknown,
+            wanted.has_scalef,
+        )
+
+    @property
+    def x86(self) -> bool:
+        return host.is_x86() if self.native else self.instruction_set.is_x86
 
     @cached_property
     def options(self) -> Options:
@@ -82,7 +95,8 @@ class CpuTarget:
 
         machine = self.machine
         features = Features(*self.instructions)
-        return Options(machine.vector_bytes // 4, features, host.is_x86(), machine.has_streaming_stores)
+        lanes, line = machine.vector_bytes // 4, machine.line_bytes
+        return Options(lanes, features, self.x86, machine.has_streaming_stores, line)
 
     def ir(self, program: gir.Program) -> str:
         """LLVM IR before optimisation."""
@@ -111,7 +125,7 @@ class CpuTarget:
             "triple": made_for.triple,
             "cpu": made_for.cpu,
             "features": made_for.features,
-            "description": self.description,
+            "description": self.instruction_set.name,
             "instructions": repr(self.instructions),
             "libc": libc(),
         }
@@ -129,10 +143,12 @@ class CpuTarget:
         return CpuExecutable(load_code(code[8:end], self.processor), self.processor.triple, program)
 
     def _check_processor(self) -> None:
-        order = ["simd128", "avx2", "avx512"]
-        if order.index(self.description) > order.index(host.machine_name()):
+        wanted = self.instruction_set
+        if not self.native and not host.runs_here(wanted):
+            lacks = f"is no {wanted.architecture}" if wanted.architecture != host.architecture() else "lacks some of it"
             raise TargetError(
-                f"this processor has no {self.description}", remedy=f"target cpu:{host.machine_name()}, or plain cpu"
+                f"code for {wanted.name} does not run here: this processor {lacks}",
+                remedy=f"target cpu:{host.machine_name()}, plain cpu, or `weft compile --emit source`",
             )
 
     def library(self, program: gir.Program, path: str) -> None:

@@ -14,7 +14,6 @@ from .storage import from_storage, to_storage
 from .tiles import SCALAR, LazyTile, Spot, rows, spots
 from .transpose import block_start, is_transposed, load_block, store_block
 
-_LINE_BYTES = 64
 _STREAM_BITS = 128  # narrower vectors have no non-temporal store
 
 
@@ -44,7 +43,7 @@ def prefetch(ctx: Context, stmt: Prefetch) -> None:
     reach = Reach(ctx, stmt.source, ())
     first = access.one(reach, SCALAR)
     ctx.code.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-    for start in range(0, stmt.count * reach.storage.bits // 8, _LINE_BYTES):
+    for start in range(0, stmt.count * reach.storage.bits // 8, ctx.options.line):
         at = ctx.code.op(f"getelementptr i8, {first.typed}, i64 {start}", Elem.PTR) if start else first
         ctx.code.do(f"call void @llvm.prefetch.p0({at.typed}, i32 0, i32 2, i32 1){reach.buffer.scope}")
 

@@ -38,15 +38,15 @@ from ...ir.gir_tools import Body, buffer_read, buffer_written, map_kernels, map_
 from ..index_math import Env, linear, program_env
 
 MOST_WORK = 2  # operations for each element read, beyond which memory is not what a loop waits for
-_LINE = 64
 _MOVING = (LoopKind.SERIAL, LoopKind.UNIT, LoopKind.GROUP)
 
 
 @dataclass(frozen=True)
 class Prefetching:
-    """`cache_bytes`: of the second-level cache; `least_bytes`: of a run that is worth it."""
+    """`cache_bytes`: of the second-level cache; `line_bytes`: of a line; `least_bytes`: of a run that is worth it."""
 
     cache_bytes: int = 1 << 20
+    line_bytes: int = 64
     least_bytes: int = 2048
     distance_bytes: int = 8192  # how far ahead short pieces are asked for
 
@@ -76,7 +76,7 @@ class Prefetching:
         for load in loads:
             piece = load.shape[-1] * sizes[load.source.buffer]
             whole = prod(load.shape) * sizes[load.source.buffer]
-            if piece >= _LINE and whole <= self.least_bytes:
+            if piece >= self.line_bytes and whole <= self.least_bytes:
                 trips = -(-self.distance_bytes // whole)
                 hints += [_later(load, loop, trips, row) for row in product(*map(range, load.shape[:-1]))]
         return (replace(loop, body=(*hints, *loop.body)),) if hints else None
