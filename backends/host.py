@@ -114,6 +114,17 @@ def host_machine(name: str | None = None) -> Machine:
     return find_machine(name) if is_path(name) else with_cores_and_caches(find_machine(name))
 
 
+def measured_here(name: str | None) -> bool:
+    """Whether a description is of this machine: the default one, or a file that was measured on this processor."""
+    if name is None:
+        return True
+    return (
+        is_path(name)
+        and read_description(Path(name)).processor == processor()
+        and runs_here(find_machine(name).instructions)
+    )
+
+
 def host_description() -> Description:
     """The description in use for this machine: the measured one where there is one of this processor, else the one
     that comes along for its instruction set. Raises TargetError for a measured one that cannot be read."""

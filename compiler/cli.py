@@ -1,4 +1,5 @@
-"""The command line: `weft compile | run | opt | inspect | tune | records | cache | doctor`, also `python -m weft`.
+"""The command line: `weft compile | run | opt | inspect | tune | records | machine | cache | doctor`;
+`python -m weft` is the same.
 
 Exit codes: 0, 1 the user's fault (program, arguments, machine), 2 wrong usage, 70 our fault, 130 interrupted. No error
 is ever a bare traceback: `main` is the one place where exceptions become text. Commands are imported when they run.
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": (".commands.inspect", "What an operator costs: bytes at each level, flops, bound, time."),
     "tune": ("..autotune.commands.tune", "Measure plans of an operator; the best is taken from then on."),
     "records": ("..autotune.commands.records", "List, show and export what tuning has measured."),
+    "machine": ("..autotune.commands.machine", "Show a machine description, or measure this machine."),
     "cache": (".commands.cache", "Show or clear the kernel cache."),
     "doctor": (".commands.doctor", "Tool chains, devices and versions on this machine."),
 }

@@ -2,7 +2,7 @@
 
     clock_ghz       additions of integers in a chain, one in a cycle
     fma_per_cycle   the peak of f32 over clock and lanes;   fma_latency  its chain over the clock
-    alu_per_cycle   the mix of vector instructions over the clock
+    alu_per_cycle   instructions of compiled vector functions, as the cost model counts them (issue_rate.py)
     l1_gbs          reads of one thread
     l2_gbs, l3_gbs  reads, or a copy counted as the cost model counts it (a stored line is read first): the slower
     dram_gbs        a copy past the caches, both ways, of one thread; dram_gbs_all of all; dram_read_gbs reads alone
@@ -16,7 +16,7 @@ over from the description that comes along for the instruction set.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 
 from ...backends.machine import Machine
@@ -26,7 +26,7 @@ Figures = dict[str, dict[str, float]]
 
 def described(base: Machine, name: str, figures: Figures) -> Machine:
     """`base`: the description that comes along, with the cores and caches found. `figures` has tables `read_gbs`,
-    `copy_gbs`, `stream_gbs`, `peak_gops`, `rate`, `latency_ns` and `overhead_us`."""
+    `copy_gbs`, `stream_gbs`, `peak_gops`, `rate`, `latency_ns`, `issue_per_cycle` and `overhead_us`."""
     read, copy, stream = figures["read_gbs"], figures["copy_gbs"], figures["stream_gbs"]
     clock = figures["rate"]["clock_ghz"]
     everyone = "dram_all" if "dram_all" in stream else "dram_1"
@@ -39,7 +39,7 @@ def described(base: Machine, name: str, figures: Figures) -> Machine:
         name=name,
         clock_ghz=rounded(clock),
         fma_per_cycle=rounded(figures["peak_gops"]["f32_1"] / (2 * base.lanes(4) * clock), 2),
-        alu_per_cycle=rounded(figures["rate"]["mix_per_ns"] / clock, 2),
+        alu_per_cycle=rounded(_mean(figures["issue_per_cycle"].values()), 2),
         fma_latency=max(1, round(figures["latency_ns"]["fma_f32"] * clock)),
         sram_bytes=base.l2_bytes * 3 // 4,
         l1_gbs=rounded(read["l1_1"]),
@@ -50,6 +50,11 @@ def described(base: Machine, name: str, figures: Figures) -> Machine:
         dram_read_gbs=rounded(min(read["dram_1"], stream["dram_1"])),
         fork_join_us=rounded(figures["overhead_us"].get("fork_join", base.fork_join_us), 2),
     )
+
+
+def _mean(values: Collection[float]) -> float:
+    """Geometric."""
+    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def rounded(value: float, digits: int = 3) -> float:

@@ -3,6 +3,7 @@
 Memory: `read`, `write`, `copy`, and with stores past the caches `stream` and `fill`, over an array, some times over.
 Arithmetic: `peak_*`, independent chains in registers; `chain_*`, one chain; `mix`, independent instructions of several
 kinds. Latency: `chase` follows pointers. `ticks` is a chain of additions of integers, one in a cycle everywhere.
+`meet` lets threads begin together.
 
 LLVM's optimiser does not see them (a copying loop would become a call, a chain would be folded), and the instructions
 that count are looked for in the assembly: a folded loop would read too high.
@@ -184,7 +185,8 @@ def mix_text(size: int, has_fma: bool) -> str:
 
 
 def scalar_text() -> str:
-    """`ticks(n, data)`: TICKS dependent additions n times; `chase(n, place)`: n loads, each of the next address."""
+    """`ticks(n, data)`: TICKS dependent additions n times; `chase(n, place)`: n loads, each of the next address;
+    `meet(n, count)`: wait until n threads are here, `count` being zero before."""
     ticks = "\n".join(
         f"  %v{k + 1} = {'add' if k % 2 else 'xor'} i64 %v{k}, %{'x' if k % 2 else 'y'}" for k in range(TICKS)
     )
@@ -204,6 +206,18 @@ loop:
   br i1 %more, label %loop, label %end
 end:
   store i64 %v{TICKS}, ptr %data
+  ret void
+}}
+
+define void @meet(i64 %n, ptr %count) {{
+start:
+  %before = atomicrmw add ptr %count, i64 1 seq_cst
+  br label %loop
+loop:
+  %now = load atomic i64, ptr %count seq_cst, align 8
+  %all = icmp uge i64 %now, %n
+  br i1 %all, label %end, label %loop
+end:
   ret void
 }}
 
@@ -249,7 +263,7 @@ class Loops:
         memory = ctypes.CFUNCTYPE(None, pointer, pointer, count, count, pointer)
         simple = ctypes.CFUNCTYPE(None, count, pointer)
         self.memory = {n: memory(self._code.address(n)) for n in ("read", "write", "copy", "stream", "fill")}
-        names = ["peak_f32", "peak_f64", "chain_f32", "mix", "ticks", "chase", *(f"peak_{n}" for n in found)]
+        names = ["peak_f32", "peak_f64", "chain_f32", "mix", "ticks", "chase", "meet", *(f"peak_{n}" for n in found)]
         self.simple = {n: simple(self._code.address(n)) for n in names}
 
 

@@ -21,6 +21,7 @@ from ...compiler.reproducer import version
 from ...ir.errors import UserError
 from ...ir.gir_parser import parse_program
 from .describe import Figures, described, text_of
+from .issue_rate import issue_rates
 from .loops import Loops
 from .probes import Bench, Probe
 from .team import team
@@ -61,23 +62,25 @@ def measure(seconds: float = 10.0, threads: int | None = None, progress: Progres
     count = threads or host.usable_cores()
     flags = host.cpu_flags()
     tell(0, 1, "compiling loops")
-    processor = CpuTarget("cpu", name, native=True).processor
-    loops = Loops(processor, base.vector_bytes, base.instructions.has_fma or "fma" in flags, flags)
+    target = CpuTarget("cpu", name, native=True, given=base)
+    loops = Loops(target.processor, base.vector_bytes, base.instructions.has_fma or "fma" in flags, flags)
     with team(count) as members:
         tell(0, 1, "filling arrays")
         bench = Bench(loops, members, base, room())
         probes = list(bench.probes())
         end = time.monotonic() + seconds
         rounds = 0
-        for rounds in _rounds(end):
+        for rounds in _rounds(end):  # noqa: B007 (written into the file)
             for probe in probes:
                 left = max(end - time.monotonic(), 0.0)
                 tell(round((seconds - left) * 10), round(seconds * 10), f"{probe.group} {probe.name}")
                 probe.turn()
     figures = tables(probes)
+    clock = figures["rate"]["clock_ghz"]
+    figures["issue_per_cycle"] = issue_rates(target, base, clock, lambda name: tell(1, 1, name))
     if count > 1:
         tell(1, 1, "parallel loops")
-        figures["overhead_us"]["fork_join"] = fork_join(CpuTarget("cpu", name, native=False), count) * 1e6
+        figures["overhead_us"]["fork_join"] = fork_join(target, count) * 1e6
     machine = described(base, _name(host.processor()), figures)
     about = {
         "processor": host.processor(),

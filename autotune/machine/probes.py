@@ -1,11 +1,11 @@
 """What is measured: a probe runs one loop for a few milliseconds and says how much was done in how long.
 
 read, write, copy      GB/s at every level, of one thread and of all together: each over an array of its own, half
-                       as large as its share of the cache (dram: all together four times as large as the last
-                       one). A copy counts both ways; no probe counts the lines that a plain store reads first
+                       as large as the cache (l3: a quarter, all together; dram: four times the last cache). A copy
+                       counts both ways; no probe counts the lines that a plain store reads first
 stream, fill           the same in dram with stores past the caches: a copy, and writing alone
 peak_*                 operations/s in registers: multiply-adds of f64 and f32 (2 each), dot products of bf16 and i8
-mix                    vector instructions/s of several kinds
+mix                    vector instructions/s of several kinds (the most that any code reaches)
 chain_f32              multiply-adds/s of one chain: their latency
 ticks                  additions/s of one chain of integers: the clock
 chase                  loads/s of one chain of pointers through all lines of an array in random order
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backends.machine import Machine
-from ...compiler.memory import empty
+from ...compiler.memory import LARGE, empty
 from .loops import CHAINS, MIX, TICKS, WIDE, Loops
 from .team import Team
 
@@ -33,12 +33,14 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 @dataclass
 class Probe:
-    """`run(times)` does `unit * times` of something; `rate` is the best per second so far, `rates` all of them."""
+    """`run(times)` does `unit * times` of something and says how long it took; `rate` is the best per second so far,
+    `rates` all of them. `warm` times go before each turn, untimed: others have used the caches."""
 
     group: str  # read, write, ..., peak
     name: str  # l1_1, dram_all, f32_1, ...
     unit: float
-    run: Callable[[int], None]
+    run: Callable[[int], float]
+    warm: int = 0
     times: int = 0
 
     def __post_init__(self) -> None:
@@ -56,14 +58,11 @@ class Probe:
     def turn(self) -> None:
         if not self.times:
             self.times = 1
-            while (spent := self._timed()) < TURN / 2 and self.times < 1 << 40:
+            while (spent := self.run(self.times)) < TURN / 2 and self.times < 1 << 40:
                 self.times = max(self.times + 1, int(self.times * min(TURN / max(spent, 1e-7), 100.0)))
-        self.rates.append(self.unit * self.times / self._timed())
-
-    def _timed(self) -> float:
-        start = time.perf_counter()
-        self.run(self.times)
-        return max(time.perf_counter() - start, 1e-9)
+        if self.warm:
+            self.run(self.warm)
+        self.rates.append(self.unit * self.times / max(self.run(self.times), 1e-9))
 
 
 class Bench:
@@ -72,7 +71,7 @@ class Bench:
     def __init__(self, loops: Loops, team: Team, machine: Machine, room: int) -> None:
         self.loops, self.team, self.machine = loops, team, machine
         self.levels = ["l1", "l2", "l3", "dram"]
-        if machine.l3_bytes < 2 * machine.l2_bytes * team.threads:
+        if machine.l3_bytes < 4 * machine.l2_bytes * team.threads:
             self.levels.remove("l3")  # what is in it would be in the second level too
         self._room = room
         self.arrays = [_filled(self.size("dram", team.threads), 1) for _ in range(team.threads)]
@@ -85,7 +84,7 @@ class Bench:
         """Bytes of the array of each of `count` threads, in whole turns of a loop."""
         m = self.machine
         large = min(max(4 * m.l3_bytes, LEAST_DRAM) // count, self._room // (2 * count))
-        size = {"l1": m.l1_bytes // 2, "l2": m.l2_bytes // 2, "l3": m.l3_bytes // (2 * count), "dram": large}[level]
+        size = {"l1": m.l1_bytes // 2, "l2": m.l2_bytes // 2, "l3": m.l3_bytes // (4 * count), "dram": large}[level]
         step = 2 * WIDE * self.loops.size
         return max(size // step, 1) * step
 
@@ -120,7 +119,8 @@ class Bench:
             place = self.arrays[k].ctypes.data
             function(place, place + (length if half else 0), length, times, self.sinks[k].ctypes.data)
 
-        return Probe(loop, name, float(length * WAYS.get(loop, 1) * count), self._on(one, count))
+        warm = 0 if level == "dram" else 1
+        return Probe(loop, name, float(length * WAYS.get(loop, 1) * count), self._on(one, count), warm)
 
     def arithmetic(self, group: str, loop: str, name: str, unit: float, count: int, integers: bool = False) -> Probe:
         function = self.loops.simple[loop]
@@ -145,20 +145,37 @@ class Bench:
         function, ring = self.loops.simple["chase"], _ring(self.size(level, 1), self.machine.line_bytes)
         place = np.array([ring.ctypes.data], np.int64)
 
-        def run(times: int) -> None:
+        def one(k: int, times: int) -> None:
             function(times * CHASE_STEPS, place.ctypes.data + 0 * ring.size)  # holds the ring
 
-        return Probe("chase", level, float(CHASE_STEPS), run)
+        warm = 0 if level == "dram" else -(-ring.size // (self.machine.line_bytes * CHASE_STEPS))
+        return Probe("chase", level, float(CHASE_STEPS), self._on(one, 1), warm)
 
-    def _on(self, one: Callable[[int, int], None], count: int) -> Callable[[int], None]:
-        if count == 1:
-            return lambda times: one(0, times)
-        return lambda times: self.team.run(lambda k: one(k, times))
+    def _on(self, one: Callable[[int, int], None], count: int) -> Callable[[int], float]:
+        """`one(k, times)` on `count` threads that begin together; seconds from the first's start to the last's end."""
+        meet, here = self.loops.simple["meet"], np.zeros(1, np.int64)
+        spans = [(0.0, 0.0)] * count
+
+        def job(k: int, times: int) -> None:
+            meet(count, here.ctypes.data)
+            start = time.perf_counter()
+            one(k, times)
+            spans[k] = (start, time.perf_counter())
+
+        def run(times: int) -> float:
+            here[0] = 0
+            if count == 1:
+                job(0, times)
+            else:
+                self.team.run(lambda k: job(k, times))
+            return max(end for _, end in spans) - min(start for start, _ in spans)
+
+        return run
 
 
 def _filled(size: int, value: int) -> Array:
     """Bytes that were touched, so that no page fault falls into a measurement."""
-    array = empty((size,), np.dtype(np.uint8), "measuring")
+    array = empty((max(size, LARGE),), np.dtype(np.uint8), "measuring")[:size]  # large ones have huge pages
     array[...] = value
     return array
 

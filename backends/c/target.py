@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...ir import gir
 from ...ir.errors import TargetError
-from ..host import cpu_flags, host_machine, libc, runs_here
+from ..host import cpu_flags, host_machine, libc, measured_here, runs_here
 from ..machine import Machine
 from ..target import Emitted, Executable
 from .toolchain import FLAGS, NATIVE, compiler_identity, run_compiler
@@ -52,7 +52,7 @@ class CTarget:
         if self.option == "sanitize":
             return None
         flags = " ".join(sorted(cpu_flags()))  # what -march=native stands for
-        return compiler_identity() | {"flags": " ".join(flags(self.processor)), "libc": libc(), "features": flags}
+        return compiler_identity() | {"flags": " ".join(arguments(self.processor)), "libc": libc(), "features": flags}
 
     def build(self, program: gir.Program) -> bytes:
         """The name of the entry, a line end, and a shared library."""
@@ -81,7 +81,7 @@ class CTarget:
                 raise
 
 
-def flags(processor: str) -> list[str]:
+def arguments(processor: str) -> list[str]:
     return [f"-march={processor}", *FLAGS]
 
 
@@ -89,7 +89,7 @@ def build(emitted: Emitted, directory: Path, processor: str = NATIVE) -> Path:
     """Compile into a shared library in `directory`. Raises TargetError."""
     for name, text in emitted.files.items():
         (directory / name).write_text(text, encoding="ascii")
-    run_compiler([*flags(processor), "-o", "program.so", emitted.main, "-lm"], directory)
+    run_compiler([*arguments(processor), "-o", "program.so", emitted.main, "-lm"], directory)
     return directory / "program.so"
 
 
@@ -125,4 +125,4 @@ def create(option: str, machine: str | None) -> CTarget:
         raise TargetError(f"unknown option '{option}' of target c", remedy="c, c:libm or c:sanitize")
     described = host_machine(machine)
     name = "c" + (f":{option}" if option else "")
-    return CTarget(name, described, option, NATIVE if machine is None else described.instructions.cpu)
+    return CTarget(name, described, option, NATIVE if measured_here(machine) else described.instructions.cpu)

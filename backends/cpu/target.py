@@ -18,7 +18,7 @@ from ...ir.errors import TargetError
 from .. import host
 from ..host import libc
 from ..isa import InstructionSet
-from ..machine import Machine, find_machine
+from ..machine import Machine, find_machine, is_path
 from ..target import Emitted
 from .interface import ENTRY
 from .jit import Loaded, Processor, initialize, load_code, object_code, optimized_ir, process_code, versions
@@ -36,21 +36,25 @@ def create(option: str, machine: str | None) -> CpuTarget:
     name = option or machine
     if name is not None:
         find_machine(name)
-    return CpuTarget("cpu" + (f":{option}" if option else ""), name or host.machine_name(), name is None)
+    return CpuTarget("cpu" + (f":{option}" if option else ""), name or host.machine_name(), host.measured_here(name))
 
 
 @dataclass(frozen=True)
 class CpuTarget:
-    """`description`: a name or file. `native`: the description in use for this machine, and everything this processor
-    has, not just what the description stands for."""
+    """`description`: a name or file. `native`: it is of this machine: use everything that this processor has, not just
+    what the description stands for."""
 
     name: str
     description: str
     native: bool
+    given: Machine | None = None  # instead of what the description says
 
     @property
     def machine(self) -> Machine:
-        return host.host_machine() if self.native else find_machine(self.description)
+        if self.given is not None:
+            return self.given
+        named = not self.native or is_path(self.description)
+        return find_machine(self.description) if named else host.host_machine()
 
     @cached_property
     def instruction_set(self) -> InstructionSet:

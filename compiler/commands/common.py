@@ -29,7 +29,7 @@ def program_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--entry", metavar="NAME", help="The operator, where the file holds several."),
         click.option("--bind", "bind", multiple=True, metavar="SYMBOL=N", help="Fix a symbol; may be repeated."),
         click.option("--target", metavar="T", help="Target (default: WEFT_TARGET, then cpu)."),
-        click.option("--machine", metavar="NAME", help="Machine description used for scheduling."),
+        click.option("--machine", metavar="M", help="Machine description used for scheduling: a name or a file."),
     ]
     for decorate in reversed(decorators):
         command = decorate(command)
