@@ -139,8 +139,8 @@ def parse_description(text: str, path: Path) -> Description:
     machine = Machine(**values)
     _check_together(machine, path, text)
     if not _is_table(host, str | int) or not _is_table(figures, dict) or not _numbers(figures):
-        at = _line_of(text, r"\[(?:host|measured)")
-        raise _wrong(path, text, at, "[host] has to be a table of texts and numbers, [measured] tables of numbers")
+        place = _line_of(text, r"\[(?:host|measured)")
+        raise _wrong(path, text, place, "[host] has to be a table of texts and numbers, [measured] tables of numbers")
     cores = host.get("cores", 0)
     return Description(machine, path, str(host.get("processor", "")), cores if type(cores) is int else 0, figures)
 

@@ -15,8 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...backends.cpu.target import CpuTarget
 from ...backends.machine import Machine
-from ...backends.target import Executable, Target
+from ...backends.target import Executable
 from ...compiler.issue import Work, work_of
 from ...ir.gir import Compute, Program, Store, walk
 from ...ir.gir_parser import parse_program
@@ -66,7 +67,7 @@ def cycles(run: Executable, clock_ghz: float, rounds: int) -> float:
     return best * clock_ghz * 1e9 / REPEATS
 
 
-def issue_rates(target: Target, machine: Machine, clock_ghz: float, tell: Callable[[str], None]) -> dict[str, float]:
+def issue_rates(target: CpuTarget, machine: Machine, clock_ghz: float, tell: Callable[[str], None]) -> dict[str, float]:
     """Instructions per cycle by function."""
     found = {}
     one = replace(machine, units=1)

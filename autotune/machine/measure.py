@@ -82,7 +82,7 @@ def measure(seconds: float = 10.0, threads: int | None = None, progress: Progres
         tell(1, 1, "parallel loops")
         figures["overhead_us"]["fork_join"] = fork_join(target, count) * 1e6
     machine = described(base, _name(host.processor()), figures)
-    about = {
+    about: dict[str, str | int] = {
         "processor": host.processor(),
         "architecture": host.architecture(),
         "cores": count,
@@ -104,7 +104,9 @@ def _rounds(end: float) -> Iterator[int]:
 
 def tables(probes: list[Probe]) -> Figures:
     """The best of every probe in the unit of its table."""
-    out: Figures = {f"{group}_gbs": {} for group in BANDWIDTHS} | {n: {} for n in ("peak_gops", "rate", "latency_ns")}
+    out: Figures = {f"{group}_gbs": {} for group in BANDWIDTHS}
+    for other in ("peak_gops", "rate", "latency_ns", "issue_per_cycle", "overhead_us"):
+        out[other] = {}
     for p in probes:
         rate = p.rate / 1e9
         match p.group:
@@ -118,7 +120,7 @@ def tables(probes: list[Probe]) -> Figures:
                 out["latency_ns"][p.name] = 1 / rate
             case group:
                 out[f"{group}_gbs"][p.name] = rate
-    return out | {"overhead_us": {}}
+    return out
 
 
 def fork_join(target: CpuTarget, threads: int, calls: int = 2000) -> float:
