@@ -3,10 +3,9 @@
     python benchmarks/model.py [--program REGEX] [--candidates 60] [--threads 2] [--json FILE]
 
 For each program the search goes through its space of plans without stopping at good ones (`exhaust`), up to `POOL` of
-them. The plan that `compile` takes by itself and others, evenly spread over the order by predicted time, are compiled,
-checked against the reference in float64, and timed in rounds, one call of each in turn; the time of a plan is its
-fastest call. With `--json` the file is written after every program, and programs that it has already are passed over.
-A row is
+them. The plan that `compile` takes by itself and others (`spread`) are compiled, checked against the reference in
+float64, and timed in rounds, one call of each in turn; the time of a plan is its fastest call. With `--json` the file is
+written after every program, and programs that it has already are passed over. A row is
 
     {"program", "extents", "pool": distinct legal plans found, "candidates": measured,
      "spearman": rank correlation of predicted and measured time over them,
@@ -152,9 +151,22 @@ def candidates(case: Case, count: int) -> tuple[int, list[tuple[str, LowerResult
 
 
 def spread(found: list[Candidate], count: int) -> list[Candidate]:
-    """`count` candidates, evenly spaced over the order by predicted time."""
+    """`count` candidates: a third of them the best by the model, the others evenly spaced over the logarithm of predicted
+    time, so that slow plans have their share although the search finds few of them."""
     ordered = sorted(found, key=lambda c: c.seconds)
-    return [ordered[k] for k in np.unique(np.linspace(0, len(ordered) - 1, count).astype(int))] if found else []
+    out, left = ordered[: count // 3], ordered[count // 3 :]
+    count -= len(out)
+    while left and count:
+        # the next one is the first at or beyond its share of what is left of the range
+        step = (left[-1].seconds / left[0].seconds) ** (1 / max(1, count - 1))
+        out.append(left.pop(0))
+        count -= 1
+        reach = out[-1].seconds * step
+        spare = len(left) - count
+        while spare > 0 and left[0].seconds < reach * (1 - 1e-9) and step > 1:
+            left.pop(0)
+            spare -= 1
+    return out
 
 
 def measure(prepared: Prepared, threads: int, seconds: float = SECONDS) -> None:
