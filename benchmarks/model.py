@@ -151,8 +151,8 @@ def candidates(case: Case, count: int) -> tuple[int, list[tuple[str, LowerResult
 
 
 def spread(found: list[Candidate], count: int) -> list[Candidate]:
-    """`count` candidates: a third of them the best by the model, the others evenly spaced over the logarithm of predicted
-    time, so that slow plans have their share although the search finds few of them."""
+    """`count` candidates: a third of them the best by the model, the others evenly spaced over the logarithm of the
+    predicted time, so that slow plans have their share although the search finds few of them."""
     ordered = sorted(found, key=lambda c: c.seconds)
     out, left = ordered[: count // 3], ordered[count // 3 :]
     count -= len(out)
