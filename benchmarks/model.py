@@ -4,8 +4,8 @@
 
 For each program the search goes through its space of plans without stopping at good ones (`exhaust`), up to `POOL` of
 them. The plan that `compile` takes by itself and others (`spread`) are compiled, checked against the reference in
-float64, and timed in rounds, one call of each in turn; the time of a plan is its fastest call. With `--json` the file is
-written after every program, and programs that it has already are passed over. A row is
+float64, and timed in rounds, one call of each in turn; the time of a plan is its fastest call. With `--json` the file
+is written after every program, and programs that it has already are passed over. A row is
 
     {"program", "extents", "pool": distinct legal plans found, "candidates": measured,
      "spearman": rank correlation of predicted and measured time over them,
