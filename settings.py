@@ -1,7 +1,7 @@
 """The one registry of settings. Every environment variable that weft reads is a line of this file.
 
-`current()` reads the environment each time it is called, so that a test or a program may change it; a value that does
-not parse is a `UserError` that names the variable. This module imports nothing of weft but the errors.
+`current()` looks at the environment each time it is called, so that a test or a program may change it; a value that
+does not parse is a `UserError` that names the variable. This module imports nothing of weft but the errors.
 """
 
 from __future__ import annotations
@@ -76,11 +76,26 @@ class Settings:
 def current(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of `environment` (the process's own by default). Raises UserError for a value that does not
     parse."""
-    env = os.environ if environment is None else environment
+    if environment is not None:
+        return _parsed(environment)
+    global _LAST
+    # Decoding names and values takes longer than a small kernel: the process's variables are compared as they are kept.
+    kept = getattr(os.environ, "_data", None)
+    if kept is None:
+        return _parsed(os.environ)
+    found = tuple(map(kept.get, _KEYS))
+    known, settings = _LAST
+    if found != known:
+        settings = _parsed(os.environ)
+        _LAST = found, settings
+    return settings
+
+
+def _parsed(environment: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     for item in fields(Settings):
         name = item.metadata["env"]
-        raw = env.get(name, "")
+        raw = environment.get(name, "")
         if not raw:
             continue
         try:
@@ -90,10 +105,8 @@ def current(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(**values)
 
 
-def threads_available() -> int:
-    """Cores this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+_KEYS = tuple(getattr(os.environ, "encodekey", str)(f.metadata["env"]) for f in fields(Settings))
+_LAST: tuple[tuple[Any, ...], Settings] = ((None,) * len(_KEYS), Settings())  # as found, and what it means
 
 
 def cache_directory(settings: Settings | None = None) -> Path:

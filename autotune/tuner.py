@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import settings
+from ..backends.host import usable_cores
 from ..backends.target import get_target
 from ..compiler import arrays, extents, front
 from ..compiler.signature import signature_of
@@ -102,7 +103,7 @@ class Tuner:
         self.op = program
         self.target = get_target(target or now.target, machine or now.machine)
         self._machine = machine or now.machine
-        self.threads = _count("threads", threads or now.threads or settings.threads_available())
+        self.threads = _count("threads", threads or now.threads or usable_cores())
         folder = Path(records) if records is not None else settings.records_directory(now)
         if folder is None:
             raise UserError("tuning records are turned off", remedy="--records DIR, or unset WEFT_RECORDS=off")

@@ -7,7 +7,7 @@ import platform
 import warnings
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .. import settings
 from .isa import InstructionSet, best_set, runs
@@ -19,11 +19,38 @@ class MachineWarning(UserWarning):
 
 
 def usable_cores() -> int:
-    """Cores this process may run on (its affinity mask where the system has one)."""
+    """Cores this process may run on at this moment: its affinity mask, and no more than its control group's quota of
+    CPU time pays for."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    granted = _quota()
+    return cores if cores < granted else granted
+
+
+@cache
+def _quota() -> int:
+    """Cores' worth of CPU time that Linux's control groups grant, of both versions; many where nothing is limited."""
+    granted = [1 << 16]
     try:
-        return max(1, len(os.sched_getaffinity(0)))
-    except AttributeError:
-        return os.cpu_count() or 1
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return granted[0]
+    for _, controllers, path in groups:
+        if not controllers or "cpu" in controllers.split(","):
+            folder = Path("/sys/fs/cgroup/cpu" if controllers else "/sys/fs/cgroup")
+            own = PurePosixPath(path.lstrip("/"))  # inside a container, the path may be one of the outside
+            granted += [n for part in (own, *own.parents) if (n := _granted(folder / part)) is not None]
+    return min(granted)
+
+
+def _granted(group: Path) -> int | None:
+    """Quota over period of one control group, rounded up."""
+    try:
+        files = ("cpu.max",) if (group / "cpu.max").exists() else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        quota, period = (int(word) for name in files for word in (group / name).read_text().split())
+    except (OSError, ValueError):  # no such group; or "max", which is no limit
+        return None
+    return -(-quota // period) if quota > 0 and period > 0 else None
 
 
 @cache

@@ -34,6 +34,13 @@ class Executable(Protocol):
         values in the order of `program.symbols`. Safe to call from several Python threads at once; releases the GIL."""
 
 
+class Bindable(Protocol):
+    """An executable that can prepare a call; `executable(...)` is `executable.bind(...)()`."""
+
+    def bind(self, buffers: Sequence[int], symbols: Sequence[int], threads: int) -> Callable[[], None]:
+        """The call with these arguments, to be run as often as wanted."""
+
+
 class Target(Protocol):
     """`name` as the user writes it; `machine` the description that scheduling uses."""
 

@@ -191,7 +191,6 @@ def forget() -> None:
 def _after_fork() -> None:
     global _LOCK
     _LOCK = threading.Lock()
-    _MEMORY.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
+from ..backends.host import usable_cores
 from ..backends.machine import Machine
 from ..backends.target import Target, get_target
 from ..ir import gir
@@ -114,7 +115,7 @@ def tuned(
         return None
     now = settings.current()
     found: Chosen | None = import_module(TUNED).chosen(
-        folder, op, bindings, target, threads or now.threads or settings.threads_available()
+        folder, op, bindings, target, threads or now.threads or usable_cores()
     )
     return found
 

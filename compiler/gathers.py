@@ -1,9 +1,10 @@
 """Reads whose index comes from the caller's data, and their check at a call.
 
 An index that holds a read of an input tensor, or an axis whose bounds do, cannot be proved in bounds when compiling:
-`find` lists such reads, `check` proves them for the arrays of one call. Intervals (the smallest and largest value of
-each index tensor) settle the usual case at the cost of one pass over the index tensors; only where they do not is the
-index evaluated at every point, with guards, so that an element that is never read may hold anything.
+`find` lists such reads, `prepare` does what extents decide, `verify` proves the rest for the arrays of one call. The
+largest value of an index tensor, or intervals of an expression, settle the usual case at the cost of one pass over the
+index tensors; only where they do not is the index evaluated at every point, with guards, so that an element that is
+never read may hold anything.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .extents import text
 Array = np.ndarray[Any, np.dtype[Any]]
 Interval = tuple[int, int]  # both ends included
 MAX_POINTS = 1 << 25  # of an exact check; above, only intervals are used
+_largest = np.maximum.reduce
 _SAFE = 1 << 31  # intervals beyond this are not trusted: 32-bit index arithmetic wraps
 
 
@@ -70,15 +72,60 @@ def find(op: Op) -> tuple[Gather, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def check(gathers: Sequence[Gather], bindings: Mapping[str, int], arrays: Mapping[str, Array]) -> None:
-    """Raises CallError naming the index tensor, the position and the value of an index outside what it indexes."""
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A gather whose extent is known. `source`: the tensor whose elements, as they are, are the indices ("" where an
+    index is anything else). If all of them, as numbers of type `unsigned`, lie below `limit`, all are in bounds."""
+
+    gather: Gather
+    extent: int
+    source: str
+    unsigned: np.dtype[Any]
+    limit: int
+
+
+def prepare(
+    gathers: Sequence[Gather], bindings: Mapping[str, int], dtypes: Mapping[str, np.dtype[Any]]
+) -> tuple[Check, ...]:
+    """What is left to check in calls with these extents, for inputs of these types."""
+    out: list[Check] = []
     for gather in gathers:
         extent = extent_of(gather.extent, bindings)
         if any(not reads(e) and extent_of(e, bindings) <= 0 for e in _plain_sizes(gather.axes)):
             continue
+        source = _source(gather.index, dtypes)
+        dtype = dtypes[source] if source else np.dtype(np.int64)
+        positive = 1 << (8 * dtype.itemsize - (dtype.kind == "i"))  # above lie the negative ones
+        out.append(Check(gather, extent, source, np.dtype(f"u{dtype.itemsize}"), min(extent, _SAFE, positive)))
+    return tuple(out)
+
+
+def _source(index: Expr, dtypes: Mapping[str, np.dtype[Any]]) -> str:
+    """The tensor that an index reads, if that is all it does."""
+    while isinstance(index, Cast) and index.dtype.is_int and index.dtype.bytes >= 4:
+        index = index.arg
+    match index:
+        case Read(tensor, _, Boundary.NONE) if dtypes[tensor].kind in "iu":
+            return tensor
+    return ""
+
+
+def verify(checks: Sequence[Check], bindings: Mapping[str, int], arrays: Mapping[str, Array]) -> None:
+    """Raises CallError naming the index tensor, the position and the value of an index outside what it indexes."""
+    for item in checks:
+        if item.source:
+            array = arrays[item.source]
+            if array.size and _largest(array.view(item.unsigned), None) < item.limit:
+                continue
+        gather = item.gather
         bounds = _interval(gather.index, gather.axes, bindings, arrays)
-        if bounds is None or bounds[0] < 0 or bounds[1] >= extent:
-            _check_points(gather, extent, bindings, arrays)
+        if bounds is None or bounds[0] < 0 or bounds[1] >= item.extent:
+            _check_points(gather, item.extent, bindings, arrays)
+
+
+def check(gathers: Sequence[Gather], bindings: Mapping[str, int], arrays: Mapping[str, Array]) -> None:
+    """`prepare` and `verify` in one."""
+    verify(prepare(gathers, bindings, {n: a.dtype for n, a in arrays.items()}), bindings, arrays)
 
 
 def _context(definition: Definition) -> tuple[tuple[Axis, ...], tuple[Expr, ...]]:

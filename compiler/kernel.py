@@ -1,7 +1,8 @@
 """A compiled operator that can be called.
 
-The way of a call: adopt the arguments (`arrays`), solve for the symbols (`extents`), check index tensors (`gathers`),
-allocate what is missing (`memory`), pick or build the variant for these extents (`variants`), run.
+The way of a call: adopt the arguments (`calls`, `arrays`), solve for the symbols (`extents`) unless such shapes were
+seen before, allocate what is missing (`memory`), pick or build the variant for these extents (`variants`), check index
+tensors (`gathers`), run.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import settings
+from ..backends.host import usable_cores
 from ..backends.target import Executable, Target
 from ..ir import gir
-from ..ir.errors import CallError
 from ..ir.op import Op, Tensor
-from . import arrays, extents, gathers, memory
+from . import arrays, extents, gathers
+from .arrays import address
+from .calls import BoundCall, Form, Parameters, Shapes, bound
 from .extents import Source
+from .memory import Request, allocate
 from .signature import Signature, signature_of
 from .variants import Key, Variant, Variants
 
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
     from .lower_options import LowerOptions
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 REMEMBERED = 256  # combinations of shapes whose symbols need not be solved for again
 
 
@@ -87,7 +90,8 @@ class Kernel:
         self._gathers = gathers.find(program) if isinstance(program, Op) else ()
         self._fixed = {name: Source(value, "bind") for name, value in options.bind}
         self._variants: Variants[Key] = Variants(self._build, limit)
-        self._solved: dict[Shapes, dict[str, int]] = {}
+        self._parameters = Parameters(self.signature)
+        self._forms: dict[Shapes, Form] = {}
 
     @property
     def name(self) -> str:
@@ -102,9 +106,12 @@ class Kernel:
 
     def __call__(self, /, *args: Any, out: Any = None, **named: Any) -> Any:
         """The output, or a tuple of the outputs in order. What is handed in as `out` is written to and returned."""
-        call = self._prepare(args, out, named)
-        call()
-        return call.outputs if len(call.outputs) != 1 else call.outputs[0]
+        call, outputs, row, form = self._prepare(args, out, named)
+        if self._clear or form.checks:
+            self._before(form, row)()
+        executable, buffers, symbols, threads = call
+        executable(buffers, symbols, threads)
+        return outputs if len(outputs) != 1 else outputs[0]
 
     def bind(self, /, *args: Any, out: Any = None, **named: Any) -> BoundCall:
         """A call with everything decided: run it as often as needed, it only computes.
@@ -112,114 +119,86 @@ class Kernel:
         The arrays must stay as they are (no resize). Not to be run by two threads at once: outputs and temporaries
         are its own.
         """
-        return self._prepare(args, out, named)
+        call, outputs, row, form = self._prepare(args, out, named)
+        before = self._before(form, row) if self._clear or form.checks else None
+        return BoundCall(bound(*call), outputs, (row, args, named), before)
 
-    def _prepare(self, args: Sequence[Any], out: Any, named: Mapping[str, Any]) -> BoundCall:
-        values, symbols = self._assign(args, named)
-        inputs = {t.name: arrays.adopt(values[t.name], t) for t in self.signature.inputs}
-        handed = self._outputs(out)
-        written = [t for t in self.signature.outputs if t.name in handed]
-        outputs = {t.name: arrays.adopt(handed[t.name], t, writable=True) for t in written}
-        bindings = self._solve(inputs, outputs, symbols)
-        places = {n: arrays.extent(n, a) for n, a in (*inputs.items(), *outputs.items())}
-        if outputs:
-            arrays.check_overlap([places[n] for n in inputs], [places[n] for n in outputs])
-        variant = self._variants.get(self._key(bindings))
-        executable = variant.executable
-        for tensor in self.signature.outputs:
-            if tensor.name not in outputs:
-                shape = extents.shape_of(tensor, bindings)
-                outputs[tensor.name] = memory.empty(shape, tensor.dtype.numpy, tensor.name)
-                places[tensor.name] = arrays.extent(tensor.name, outputs[tensor.name])
-        keep: list[object] = [inputs, outputs, values]
-        for temporary in variant.interface.tensors:
-            if temporary.role is gir.Role.TEMP:
-                shape = tuple(extents.evaluate(e, bindings) for e in temporary.shape)
-                scratch = memory.empty(shape, temporary.dtype.numpy, temporary.name)
-                places[temporary.name] = arrays.extent(temporary.name, scratch)
-                keep.append(scratch)
-        return BoundCall(
-            executable,
-            [places[t.name].lo for t in variant.interface.tensors],
-            [bindings[s.name] for s in variant.interface.symbols],
-            self.options.threads or settings.current().threads or settings.threads_available(),
-            tuple(handed.get(t.name, outputs[t.name]) for t in self.signature.outputs),
-            tuple(keep),
-            self._before(bindings, inputs, outputs),
+    def _prepare(
+        self, args: Sequence[Any], out: Any, named: Mapping[str, Any]
+    ) -> tuple[tuple[Executable, list[int], list[int], int], tuple[Any, ...], list[Array], Form]:
+        """The program and its arguments; the outputs as the caller sees them; the arrays: inputs, outputs, temporaries;
+        what was decided."""
+        parameters = self._parameters
+        symbols: Mapping[str, Any] = {}
+        if named or len(args) != len(parameters.inputs):
+            args, symbols = parameters.assign(args, named)
+        row = parameters.adopt(args)
+        handed: tuple[Any, ...] = parameters.absent
+        written: Sequence[Array | None] = parameters.absent
+        if out is not None:
+            handed = parameters.handed(out)
+            written = parameters.adopt_outputs(handed)
+        form = self._form(row, written, symbols)
+        now = settings.current()
+        places = [address(array) for array in row]
+        results = []
+        for k, array in enumerate(written):
+            if array is None:
+                array, place = allocate(form.outputs[k], now)
+                results.append(array)
+            else:
+                place = address(array)
+                results.append(handed[k])
+            row.append(array)
+            places.append(place)
+        if out is not None:
+            arrays.check_overlap(parameters.tensors, row, places, len(parameters.inputs))
+        variant = self._variants.get(form.key)
+        wiring = variant.wiring(parameters.names)
+        for temporary in wiring.temporaries:
+            shape = tuple(extents.evaluate(e, form.bindings) for e in temporary.shape)
+            array, place = allocate(Request.of(temporary.name, shape, temporary.dtype.numpy), now)
+            row.append(array)
+            places.append(place)
+        buffers = places if wiring.straight else [places[k] for k in wiring.order]
+        values = [form.bindings[name] for name in wiring.symbols]
+        threads = self.options.threads or now.threads or usable_cores()
+        return (variant.executable, buffers, values, threads), tuple(results), row, form
+
+    def _form(self, inputs: Sequence[Array], outputs: Sequence[Array | None], symbols: Mapping[str, Any]) -> Form:
+        """What the shapes decide; remembered where nothing else does."""
+        shapes: Shapes = tuple([None if a is None else a.shape for a in (*inputs, *outputs)])
+        found = self._forms.get(shapes)
+        if found is not None and not symbols:
+            return found
+        given = self._fixed | extents.check_bindings(self.signature, symbols, "the call")
+        bindings = self._parameters.solve(inputs, outputs, given)
+        tensors = self.signature.outputs
+        form = Form(
+            bindings,
+            self._key(bindings),
+            tuple(Request.of(t.name, extents.shape_of(t, bindings), t.dtype.numpy) for t in tensors),
+            gathers.prepare(self._gathers, bindings, {t.name: t.dtype.numpy for t in self.signature.inputs}),
         )
+        if not symbols:
+            if len(self._forms) >= REMEMBERED:
+                self._forms.clear()
+            self._forms[shapes] = form
+        return form
 
-    def _before(
-        self, bindings: Mapping[str, int], inputs: Mapping[str, Array], outputs: Mapping[str, Array]
-    ) -> Callable[[], None] | None:
-        """What has to be done each time before the program runs, if anything."""
+    def _before(self, form: Form, row: Sequence[Array]) -> Callable[[], None]:
+        """What has to be done each time before the program runs. `row`: inputs, then outputs."""
+        names = self._parameters.names
         if self._clear:
-            written = tuple(outputs.values())
+            written = row[len(self.signature.inputs) : len(names)]
 
             def clear() -> None:
                 for array in written:
                     array.fill(0)
 
             return clear
-        if self._gathers:
-            return lambda: gathers.check(self._gathers, bindings, inputs)
-        return None
-
-    def _solve(
-        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], symbols: Mapping[str, Any]
-    ) -> dict[str, int]:
-        """The symbols' values for these arrays. What shapes alone decide is remembered."""
-        shapes = tuple((n, a.shape) for n, a in (*inputs.items(), *outputs.items()))
-        if not symbols and shapes in self._solved:
-            return self._solved[shapes]
-        given = self._fixed | extents.check_bindings(self.signature, symbols, "the call")
-        tensors = {t.name: t for t in (*self.signature.inputs, *self.signature.outputs)}
-        bindings = extents.solve(self.signature, [(tensors[n], s) for n, s in shapes], given)
-        if not symbols:
-            if len(self._solved) >= REMEMBERED:
-                self._solved.clear()
-            self._solved[shapes] = bindings
-        return bindings
-
-    def _assign(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Arguments by tensor name, and values by symbol name."""
-        names = [t.name for t in self.signature.inputs]
-        if len(args) > len(names):
-            raise CallError(f"{self.name}() takes {len(names)} inputs ({', '.join(names)}), {len(args)} were given")
-        values = dict(zip(names, args, strict=False))
-        symbols: dict[str, Any] = {}
-        known = [s.name for s in self.signature.symbols]
-        for name, value in named.items():
-            if name in values:
-                raise CallError(f"{self.name}() got '{name}' twice, by position and by name")
-            if name in names:
-                values[name] = value
-            elif name in known:
-                symbols[name] = value
-            else:
-                raise CallError(f"{self.name}() has no input or symbol '{name}'", remedy=", ".join([*names, *known]))
-        missing = [n for n in names if n not in values]
-        if missing:
-            raise CallError(f"{self.name}() needs input{'s' * (len(missing) > 1)} {', '.join(missing)}")
-        return values, symbols
-
-    def _outputs(self, out: Any) -> dict[str, Any]:
-        """The `out` argument by tensor name; an array, a sequence with None for what is to be allocated, or a dict."""
-        tensors = self.signature.outputs
-        names = [t.name for t in tensors]
-        if out is None:
-            return {}
-        if isinstance(out, Mapping):
-            unknown = [n for n in out if n not in names]
-            if unknown:
-                raise CallError(f"{self.name}() has no output '{unknown[0]}'", remedy=", ".join(names))
-            return {n: v for n, v in out.items() if v is not None}
-        given = tuple(out) if isinstance(out, tuple | list) else (out,)
-        if len(given) != len(names):
-            raise CallError(
-                f"{self.name}() has {len(names)} outputs ({', '.join(names)}), out has {len(given)}",
-                remedy="a tuple with None for an output that is to be allocated",
-            )
-        return {n: v for n, v in zip(names, given, strict=True) if v is not None}
+        inputs = dict(zip(names, row, strict=False))
+        return lambda: gathers.verify(form.checks, form.bindings, inputs)
 
     # -- variants
 
@@ -288,33 +267,6 @@ class Kernel:
         from . import saved
 
         return saved.save(self, Path(directory), emit, symbols)
-
-
-class BoundCall:
-    """A kernel with its arguments. Calling it computes `outputs`; index tensors are checked again each time."""
-
-    __slots__ = ("_arguments", "_before", "_executable", "_keep", "outputs")
-
-    def __init__(
-        self,
-        executable: Executable,
-        buffers: list[int],
-        symbols: list[int],
-        threads: int,
-        outputs: tuple[Any, ...],
-        keep: tuple[Any, ...],
-        before: Callable[[], None] | None,
-    ) -> None:
-        self._executable = executable
-        self._arguments = (buffers, symbols, threads)
-        self.outputs = outputs
-        self._keep = keep
-        self._before = before
-
-    def __call__(self) -> None:
-        if self._before is not None:
-            self._before()
-        self._executable(*self._arguments)
 
 
 def _declaration(tensor: Tensor) -> str:

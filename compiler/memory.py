@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import mmap
 import threading
 import weakref
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import settings
 from ..ir.errors import CallError
+from .arrays import address
 
 ALIGNMENT = 64
 LARGE = 4 << 20
@@ -96,21 +99,39 @@ POOL = Pool()
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "") -> Array:
     """An uninitialised row-major array, aligned to `ALIGNMENT`. Raises CallError naming `name` when memory is out."""
-    now = settings.current()
-    size = dtype.itemsize
-    for extent in shape:
-        size *= extent
+    return allocate(Request.of(name, shape, dtype), settings.current())[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An array that calls of one form need."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int  # bytes
+
+    @staticmethod
+    def of(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Request:
+        return Request(name, shape, dtype, math.prod(shape) * dtype.itemsize)
+
+
+def allocate(request: Request, now: settings.Settings) -> tuple[Array, int]:
+    """`empty`, and where it begins."""
+    size = request.size
     try:
-        if size >= LARGE:
-            raw = POOL.take(size, huge=now.huge_pages, limit=now.pool_bytes)
+        if size < LARGE:
+            raw = np.empty(size + ALIGNMENT, np.uint8)
+            start = address(raw)
+            skip = -start % ALIGNMENT
         else:
-            padded = np.empty(size + ALIGNMENT, np.uint8)
-            skip = -padded.ctypes.data % ALIGNMENT
-            raw = padded[skip : skip + size]
+            raw = POOL.take(size, huge=now.huge_pages, limit=now.pool_bytes)
+            start, skip = address(raw), 0
     except (MemoryError, ValueError):
         raise CallError(
-            f"no memory for {name or 'a buffer'} of {size} bytes", remedy="a smaller extent, or hand the array in"
+            f"no memory for {request.name or 'a buffer'} of {size} bytes",
+            remedy="a smaller extent, or hand the array in",
         ) from None
     if now.poison:
         raw.fill(0xFF)
-    return raw.view(dtype).reshape(shape)
+    return np.ndarray(request.shape, request.dtype, raw, skip), start + skip

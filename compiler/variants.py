@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from ..backends.target import Emitted, Executable, Target
 from ..ir import gir
@@ -14,6 +17,17 @@ from ..ir.gir_parser import parse_program
 
 Key = tuple[tuple[str, int], ...]  # (symbol, value) in the order of the signature; () where all stay symbolic
 K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """How a program is called: temporaries to allocate; for each of its tensors the place in the row of the kernel's
+    inputs, its outputs and these temporaries; the symbols it takes."""
+
+    temporaries: tuple[gir.Tensor, ...]
+    order: tuple[int, ...]
+    symbols: tuple[str, ...]
+    straight: bool  # every tensor is in its place already
 
 
 class Variant:
@@ -38,6 +52,7 @@ class Variant:
         self._lock = threading.Lock()
         self._emitted: Emitted | None = None
         self._executable: Executable | None = None
+        self._wiring: Wiring | None = None
 
     @classmethod
     def recalled(
@@ -55,6 +70,17 @@ class Variant:
             if isinstance(self._program, str):
                 self._program = parse_program(self._program, "<kernel cache>")
             return self._program
+
+    def wiring(self, parameters: Sequence[str]) -> Wiring:
+        """`parameters`: the names of the kernel's inputs and outputs, always the same ones."""
+        if self._wiring is None:
+            tensors = self.interface.tensors
+            temporaries = tuple(t for t in tensors if t.role is gir.Role.TEMP)
+            row = [*parameters, *(t.name for t in temporaries)]
+            symbols = tuple(s.name for s in self.interface.symbols)
+            order = tuple(row.index(t.name) for t in tensors)
+            self._wiring = Wiring(temporaries, order, symbols, order == tuple(range(len(row))))
+        return self._wiring
 
     @property
     def emitted(self) -> Emitted:
@@ -84,24 +110,25 @@ class Variants(Generic[K]):
         self._build = build
         self._limit = limit
         self._lock = threading.Lock()
-        self._entries: OrderedDict[K, Future[Variant]] = OrderedDict()
+        self._entries: OrderedDict[K, Variant | Future[Variant]] = OrderedDict()  # a future while it is built
+        _ALL.add(self)
 
     def get(self, key: K, build: Callable[[K], Variant] | None = None) -> Variant:
         """The entry, made by `build` (default: that of the map) where it is missing."""
-        build = build or self._build
-        assert build is not None
         with self._lock:
-            future = self._entries.get(key)
-            if future is not None:
+            found = self._entries.get(key)
+            if found is not None:
                 self._entries.move_to_end(key)
-                mine = False
+                if type(found) is Variant:
+                    return found
             else:
                 future = self._entries[key] = Future()
-                mine = True
                 while len(self._entries) > self._limit:
                     self._entries.popitem(last=False)
-        if not mine:
-            return future.result()
+        if isinstance(found, Future):
+            return found.result()
+        build = build or self._build
+        assert build is not None
         try:
             variant = build(key)
         except BaseException as error:
@@ -110,22 +137,22 @@ class Variants(Generic[K]):
                     del self._entries[key]
             future.set_exception(error)
             raise
+        with self._lock:
+            if self._entries.get(key) is future:
+                self._entries[key] = variant
         future.set_result(variant)
         return variant
 
     def put(self, key: K, variant: Variant) -> None:
         """An entry that is already built."""
-        future: Future[Variant] = Future()
-        future.set_result(variant)
         with self._lock:
-            self._entries[key] = future
+            self._entries[key] = variant
 
     @property
     def latest(self) -> Variant | None:
         """The one used last, if any is ready."""
         with self._lock:
-            futures = list(reversed(self._entries.values()))
-        return next((f.result() for f in futures if f.done() and f.exception() is None), None)
+            return next((v for v in reversed(self._entries.values()) if isinstance(v, Variant)), None)
 
     def clear(self) -> None:
         with self._lock:
@@ -134,7 +161,19 @@ class Variants(Generic[K]):
     def after_fork(self) -> None:
         """In a child: drop the lock and what other threads, which are not here, were building."""
         self._lock = threading.Lock()
-        self._entries = OrderedDict((k, f) for k, f in list(self._entries.items()) if f.done())
+        self._entries = OrderedDict((k, v) for k, v in list(self._entries.items()) if isinstance(v, Variant))
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+_ALL: weakref.WeakSet[Variants[Any]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for variants in list(_ALL):
+        variants.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -214,8 +214,9 @@ def main() -> int:
 
 def weft_threads() -> int:
     from weft import settings
+    from weft.backends.host import usable_cores
 
-    return settings.current().threads or settings.threads_available()
+    return settings.current().threads or usable_cores()
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """The C entry of a program that leaves this process as a shared library, beside the program's code and the run-time's.
 
 `int NAME_call(void *const *buffers, const int64_t *symbols, int threads)`: buffers in the order of the program's
-tensors, temporaries included; fewer than one thread means all cores. Helper threads start at the first call that asks
-for them and stay; a process that forks must not call the library in the child if it did so before.
+tensors, temporaries included; fewer than one thread means all cores that the calling thread may run on. Helper threads
+start at the first call that asks for them and stay; a process that forks must not call the library in the child if it
+did so before.
 """
 
 from __future__ import annotations
 
 from ...ir import gir
 from ...ir.expr_text import print_expr
-from .runtime_ir import POOL_BYTES, runtime_ir
+from .runtime_ir import MAX_THREADS, POOL_BYTES, is_darwin, runtime_ir
 
 
 def c_name(program: gir.Program) -> str:
@@ -20,9 +21,17 @@ def c_name(program: gir.Program) -> str:
 
 def library_ir(program: gir.Program, triple: str) -> str:
     """The run-time and the C entry, as one module."""
-    processors = "58" if "apple" in triple or "darwin" in triple else "84"  # _SC_NPROCESSORS_ONLN
-    text = _GLUE.replace("$NAME", f"{c_name(program)}_call").replace("$PROCESSORS", processors)
-    return runtime_ir(triple) + text.replace("$POOL", str(POOL_BYTES))
+    text = _GLUE + (_CORES_IN_MASK if "linux" in triple else _CORES_ONLINE)
+    values = {
+        "NAME": f"{c_name(program)}_call",
+        "PROCESSORS": "58" if is_darwin(triple) else "84",  # _SC_NPROCESSORS_ONLN
+        "POOL": str(POOL_BYTES),
+        "MOST": str(MAX_THREADS),
+        "MASK": str(_MASK_BYTES),
+    }
+    for name, value in values.items():
+        text = text.replace(f"${name}", value)
+    return runtime_ir(triple) + text
 
 
 def hidden(text: str) -> str:
@@ -63,7 +72,6 @@ declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
 declare ptr @calloc(i64, i64)
-declare i64 @sysconf(i32)
 
 define i32 @$NAME(ptr %buffers, ptr %symbols, i32 %threads) {
 start:
@@ -76,11 +84,11 @@ start:
   store ptr @weft_grow, ptr %grow0
   store ptr @weft_grow, ptr %grow1
   %given = sext i32 %threads to i64
-  %online = call i64 @sysconf(i32 $PROCESSORS)
+  %online = call i64 @weft_cores()
   %all = icmp slt i64 %given, 1
   %wanted = select i1 %all, i64 %online, i64 %given
-  %most = icmp sgt i64 %wanted, 1024
-  %count = select i1 %most, i64 1024, i64 %wanted
+  %most = icmp sgt i64 %wanted, $MOST
+  %count = select i1 %most, i64 $MOST, i64 %wanted
   br label %lock
 lock:
   %swapped = cmpxchg ptr @guard, i32 0, i32 1 acquire monotonic
@@ -111,6 +119,8 @@ create:
   br i1 %none, label %unlock, label %fill
 fill:
   store ptr @pool, ptr %self
+  %number = getelementptr i8, ptr %self, i64 8
+  store i64 %next, ptr %number
   %grow = getelementptr i8, ptr %self, i64 48
   store ptr @weft_grow, ptr %grow
   %failed = call i32 @pthread_create(ptr %thread, ptr null, ptr @weft_helper, ptr %self)
@@ -134,4 +144,42 @@ unlock:
   ret i32 0
 }
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+"""
+
+_MASK_BYTES = 1024  # of 8192 processors; a kernel of Linux that has more refuses, which counts as one
+
+_CORES_IN_MASK = """
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i64 @llvm.ctpop.i64(i64)
+
+define internal i64 @weft_cores() {
+start:
+  %mask = alloca [$MASK x i8], align 8
+  call void @llvm.memset.p0.i64(ptr %mask, i8 0, i64 $MASK, i1 false)
+  %failed = call i32 @sched_getaffinity(i32 0, i64 $MASK, ptr %mask)
+  br label %word
+word:
+  %k = phi i64 [ 0, %start ], [ %k.next, %word ]
+  %cores = phi i64 [ 0, %start ], [ %sum, %word ]
+  %place = getelementptr i8, ptr %mask, i64 %k
+  %bits = load i64, ptr %place
+  %here = call i64 @llvm.ctpop.i64(i64 %bits)
+  %sum = add i64 %cores, %here
+  %k.next = add i64 %k, 8
+  %last = icmp eq i64 %k.next, $MASK
+  br i1 %last, label %done, label %word
+done:
+  %none = icmp eq i64 %sum, 0
+  %result = select i1 %none, i64 1, i64 %sum
+  ret i64 %result
+}
+"""
+
+_CORES_ONLINE = """
+declare i64 @sysconf(i32)
+
+define internal i64 @weft_cores() {
+  %online = call i64 @sysconf(i32 $PROCESSORS)
+  ret i64 %online
+}
 """

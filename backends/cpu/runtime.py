@@ -9,44 +9,53 @@ from functools import cache
 
 from .interface import SLOT_BYTES
 from .jit import Loaded, Processor, load_code, process_code
-from .runtime_ir import POOL_BYTES, runtime_ir
-
-_MAX_HELPERS = 1023
+from .runtime_ir import MAX_THREADS, POOL_BYTES, runtime_ir
 
 
 class Pool:
-    """Helper threads of one process. They wait in machine code, never touch Python, and their memory is never freed."""
+    """Helper threads of one process. They wait in machine code, never touch Python, and their memory is never freed.
 
-    def __init__(self, code: Loaded, triple: str) -> None:
-        self.pid = os.getpid()
-        self._lock = threading.Lock()
+    `table` is the pool's address as kernels take it, `grow` the function that enlarges scratch arenas.
+    """
+
+    def __init__(self, code: Loaded) -> None:
         self._libc = ctypes.CDLL(None)
-        self._code = code
+        self._start_of = code.address("weft_parallel_for")
+        self._helper = ctypes.c_void_p(code.address("weft_helper"))
         self._memory = _leaked(POOL_BYTES)
-        self._helpers = 0
         self.grow = code.address("weft_grow")
-        self.address = ctypes.addressof(self._memory)
-        ctypes.c_uint64.from_buffer(self._memory, 0).value = code.address("weft_parallel_for")
-        self._libc.pthread_mutex_init(ctypes.c_void_p(self.address + 320), None)
-        self._libc.pthread_cond_init(ctypes.c_void_p(self.address + 448), None)
+        self.table = ctypes.c_void_p(ctypes.addressof(self._memory))
+        self.reset()
+
+    def reset(self) -> None:
+        """No helpers, nothing published: the state at the start, and in a forked child, where the helpers are not."""
+        address = ctypes.addressof(self._memory)
+        ctypes.memset(address, 0, POOL_BYTES)
+        ctypes.c_uint64.from_buffer(self._memory, 0).value = self._start_of
+        self._libc.pthread_mutex_init(ctypes.c_void_p(address + 320), None)
+        self._libc.pthread_cond_init(ctypes.c_void_p(address + 448), None)
+        self._lock = threading.Lock()
+        self.threads = 1
 
     def reserve(self, threads: int) -> None:
-        """Have at least `threads - 1` helpers."""
-        if self._helpers >= min(threads - 1, _MAX_HELPERS):
+        """Have helpers for `threads` threads, the caller among them, as far as the system gives any: loops run on those
+        there are."""
+        most = min(threads, MAX_THREADS)
+        if self.threads >= most:
             return
         with self._lock:
-            while self._helpers < min(threads - 1, _MAX_HELPERS):
-                if not self._start():
-                    return  # the system gives no more threads: loops run on those there are
-                self._helpers += 1
+            while self.threads < most and self._start(self.threads):
+                self.threads += 1
 
-    def _start(self) -> bool:
+    def _start(self, number: int) -> bool:
         memory = _leaked(128)
-        ctypes.c_uint64.from_buffer(memory, 0).value = self.address
+        ctypes.c_uint64.from_buffer(memory, 0).value = ctypes.addressof(self._memory)
+        ctypes.c_uint64.from_buffer(memory, 8).value = number
         ctypes.c_uint64.from_buffer(memory, 32 + 16).value = self.grow
         thread = ctypes.c_uint64()
-        entry = ctypes.c_void_p(self._code.address("weft_helper"))
-        failed = self._libc.pthread_create(ctypes.byref(thread), None, entry, ctypes.c_void_p(ctypes.addressof(memory)))
+        failed = self._libc.pthread_create(
+            ctypes.byref(thread), None, self._helper, ctypes.c_void_p(ctypes.addressof(memory))
+        )
         if failed:
             return False
         self._libc.pthread_detach(thread)
@@ -94,23 +103,25 @@ _POOL_LOCK = threading.Lock()
 
 
 def pool(triple: str) -> Pool:
-    """The team of this process; a forked child gets a new one, for threads do not survive a fork."""
+    """The team of this process."""
     global _POOL
-    found = _POOL
-    if found is not None and found.pid == os.getpid():
-        return found
-    with _POOL_LOCK:
-        if _POOL is None or _POOL.pid != os.getpid():
-            _POOL = Pool(_loaded_runtime(triple), triple)
-        return _POOL
+    if _POOL is None:
+        with _POOL_LOCK:
+            if _POOL is None:
+                _POOL = Pool(_loaded_runtime(triple))
+    return _POOL
 
 
 def _after_fork() -> None:
+    """Threads do not survive a fork: the child's team starts again, in the memory that kernels know."""
     global _POOL_LOCK, _CODE_LOCK
     _POOL_LOCK, _CODE_LOCK = threading.Lock(), threading.Lock()
+    if _POOL is not None:
+        _POOL.reset()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Slots:
@@ -118,7 +129,7 @@ class Slots:
 
     def __init__(self, grow: int) -> None:
         self._memory = ctypes.create_string_buffer(2 * SLOT_BYTES)
-        self.address = ctypes.addressof(self._memory)
+        self.table = ctypes.c_void_p(ctypes.addressof(self._memory))
         self._free = ctypes.CDLL(None).free
         self._free.argtypes = [ctypes.c_void_p]
         for base in (0, SLOT_BYTES):
@@ -129,13 +140,18 @@ class Slots:
             self._free(ctypes.c_uint64.from_buffer(self._memory, base).value)
 
 
-_LOCAL = threading.local()
+class _Local(threading.local):
+    """What each Python thread has of its own."""
+
+    slots: Slots | None = None
 
 
-def slots(grow: int) -> Slots:
-    """The arenas of this thread."""
-    found: Slots | None = getattr(_LOCAL, "slots", None)
+_LOCAL = _Local()
+
+
+def slots(team: Pool) -> ctypes.c_void_p:
+    """The arenas of this thread, as kernels take them."""
+    found = _LOCAL.slots
     if found is None:
-        found = Slots(grow)
-        _LOCAL.slots = found
-    return found
+        found = _LOCAL.slots = Slots(team.grow)
+    return found.table

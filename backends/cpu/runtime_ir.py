@@ -5,24 +5,31 @@ One `pool` (zeroed memory) holds the published loop and the state of the team:
   offset  what
        0  parallel_for's address (kernels call through it)
       16  gate: generation << 32 | open bit 16 | number of helpers inside (bits 0..15)
-      24  body, 32 arguments, 40 total, 48 chunk, 56 limit of helpers
-     128  next iteration to hand out (a line of its own)
+      24  body, 32 arguments, 40 total, 48 smallest piece, 56 threads
      192  busy flag
      256  sleepers
      320  mutex, 448 condition variable
+     640  homes: for each thread a line with the next iteration and the end of its share
 
 `parallel_for` publishes a loop by opening a new generation of the gate, works itself, closes the gate and waits only
-for helpers that came in: one that is still asleep is never waited for. Helpers spin for some tens of microseconds
-after their last loop, then sleep on the condition variable. A caller that finds the team busy runs its loop alone.
-Iterations are handed out in chunks through an atomic counter.
+for helpers that came in: one that is still asleep is never waited for. A caller that finds the team busy runs its loop
+alone. Every thread has a share of the iterations, the same one in every call, so that it finds in its caches what it
+had there; it takes pieces of it, first large ones, then small ones, and then pieces of what others have left (guided
+self-scheduling, Polychronopoulos and Kuck 1987, in each share).
+
+Who has nothing to do spins for a moment, then gives its core to anyone who wants it at every look, and after SPIN_NS
+sleeps on the condition variable: beside other busy teams nothing is taken from them that they could use.
 """
 
 from __future__ import annotations
 
-POOL_BYTES = 640
+MAX_THREADS = 1024
+POOL_BYTES = 640 + 64 * MAX_THREADS
 OPEN = 1 << 16
-SPINS = 4000
-CHUNKS_PER_THREAD = 8
+SPIN_NS = 50_000  # a helper without work goes to sleep after this
+POLITE_NS = 4_000  # who waits longer offers its core to others
+LOOKS = 32  # between two looks at the clock
+PIECES = 32  # a share's smallest piece is this part of it
 
 _PAUSE = {
     "x86_64": "call void @llvm.x86.sse2.pause()",
@@ -30,20 +37,32 @@ _PAUSE = {
 }
 
 
+def is_darwin(triple: str) -> bool:
+    return "apple" in triple or "darwin" in triple
+
+
 def runtime_ir(triple: str) -> str:
     """The module's text for the process's machine."""
     arch = triple.split("-")[0]
     pause = _PAUSE.get({"amd64": "x86_64", "arm64": "aarch64"}.get(arch, arch), "")
     declare = "declare void @llvm.x86.sse2.pause()" if "x86" in pause else ""
-    return (
-        _TEXT.replace("$TRIPLE", triple)
-        .replace("$PAUSE", pause)
-        .replace("$DECLARE", declare)
-        .replace("$OPEN_MASK", str(~OPEN))
-        .replace("$OPEN", str(OPEN))
-        .replace("$SPINS", str(SPINS))
-        .replace("$CHUNKS", str(CHUNKS_PER_THREAD))
-    )
+    values = {
+        "TRIPLE": triple,
+        "PAUSE": pause,
+        "DECLARE": declare,
+        "MONOTONIC": "6" if is_darwin(triple) else "1",  # the number of CLOCK_MONOTONIC
+        "OPEN_MASK": str(~OPEN),
+        "OPEN": str(OPEN),
+        "SPIN_NS": str(SPIN_NS),
+        "POLITE_NS": str(POLITE_NS),
+        "LOOKS": str(LOOKS),
+        "PIECES": str(PIECES),
+        "MOST": str(MAX_THREADS),
+    }
+    text = _TEXT
+    for name in sorted(values, key=len, reverse=True):
+        text = text.replace(f"${name}", values[name])
+    return text
 
 
 _TEXT = """
@@ -52,47 +71,113 @@ $DECLARE
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
-declare i32 @pthread_cond_broadcast(ptr)
+declare i32 @pthread_cond_signal(ptr)
 declare i32 @sched_yield()
+declare i32 @clock_gettime(i32, ptr)
 declare i32 @posix_memalign(ptr, i64, i64)
 declare void @free(ptr)
 declare void @abort()
+declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
 
-; Hand out chunks of the published loop until none is left.
-define internal void @work(ptr %pool, ptr %slot) {
+; Nanoseconds since some moment.
+define internal i64 @clock(ptr %time) {
+  %failed = call i32 @clock_gettime(i32 $MONOTONIC, ptr %time)
+  %nanoseconds.at = getelementptr i8, ptr %time, i64 8
+  %seconds = load i64, ptr %time
+  %nanoseconds = load i64, ptr %nanoseconds.at
+  %whole = mul i64 %seconds, 1000000000
+  %all = add i64 %whole, %nanoseconds
+  ret i64 %all
+}
+
+; One turn of waiting since `%since` (0 in the first turn): how long it has been, 0 where nobody looked at the clock.
+define internal i64 @turn(ptr %since.at, ptr %turns.at, ptr %time) {
+start:
+  $PAUSE
+  %turns = load i64, ptr %turns.at
+  %more = add i64 %turns, 1
+  store i64 %more, ptr %turns.at
+  %part = urem i64 %more, $LOOKS
+  %look = icmp eq i64 %part, 0
+  br i1 %look, label %ask, label %go
+go:
+  ret i64 0
+ask:
+  %now = call i64 @clock(ptr %time)
+  %first = icmp eq i64 %more, $LOOKS
+  br i1 %first, label %begin, label %compare
+begin:
+  store i64 %now, ptr %since.at
+  ret i64 0
+compare:
+  %since = load i64, ptr %since.at
+  %spent = sub i64 %now, %since
+  %long = icmp sgt i64 %spent, $POLITE_NS
+  br i1 %long, label %yield, label %back
+yield:
+  %yielded = call i32 @sched_yield()
+  br label %back
+back:
+  ret i64 %spent
+}
+
+; Take pieces of the published loop until none is left, of the share `%home` first.
+define internal void @work(ptr %pool, ptr %slot, i64 %home) {
 start:
   %body.at = getelementptr i8, ptr %pool, i64 24
   %arguments.at = getelementptr i8, ptr %pool, i64 32
-  %total.at = getelementptr i8, ptr %pool, i64 40
-  %chunk.at = getelementptr i8, ptr %pool, i64 48
-  %next.at = getelementptr i8, ptr %pool, i64 128
+  %smallest.at = getelementptr i8, ptr %pool, i64 48
+  %threads.at = getelementptr i8, ptr %pool, i64 56
+  %homes = getelementptr i8, ptr %pool, i64 640
   %body = load ptr, ptr %body.at
   %arguments = load ptr, ptr %arguments.at
-  %total = load i64, ptr %total.at
-  %chunk = load i64, ptr %chunk.at
-  br label %take
+  %smallest = load i64, ptr %smallest.at
+  %threads = load i64, ptr %threads.at
+  br label %share
+share:
+  %k = phi i64 [ 0, %start ], [ %k.next, %through ]
+  %turned = add i64 %home, %k
+  %which = urem i64 %turned, %threads
+  %next.at = getelementptr [64 x i8], ptr %homes, i64 %which
+  %end.at = getelementptr i8, ptr %next.at, i64 8
+  %end = load i64, ptr %end.at
+  %first = load atomic i64, ptr %next.at monotonic, align 8
+  br label %look
+look:
+  %begin = phi i64 [ %first, %share ], [ %found, %take ], [ %after, %run ]
+  %left = sub i64 %end, %begin
+  %some = icmp sgt i64 %left, 0
+  br i1 %some, label %take, label %through
 take:
-  %begin = atomicrmw add ptr %next.at, i64 %chunk monotonic
-  %some = icmp slt i64 %begin, %total
-  br i1 %some, label %run, label %done
+  %quarter = lshr i64 %left, 2
+  %wanted = call i64 @llvm.smax.i64(i64 %quarter, i64 %smallest)
+  %size = call i64 @llvm.smin.i64(i64 %wanted, i64 %left)
+  %until = add i64 %begin, %size
+  %swapped = cmpxchg ptr %next.at, i64 %begin, i64 %until monotonic monotonic
+  %found = extractvalue { i64, i1 } %swapped, 0
+  %mine = extractvalue { i64, i1 } %swapped, 1
+  br i1 %mine, label %run, label %look
 run:
-  %far = add i64 %begin, %chunk
-  %inside = icmp slt i64 %far, %total
-  %end = select i1 %inside, i64 %far, i64 %total
-  call void %body(ptr %arguments, i64 %begin, i64 %end, ptr %slot)
-  br label %take
+  call void %body(ptr %arguments, i64 %begin, i64 %until, ptr %slot)
+  %after = load atomic i64, ptr %next.at monotonic, align 8
+  br label %look
+through:
+  %k.next = add i64 %k, 1
+  %all = icmp eq i64 %k.next, %threads
+  br i1 %all, label %done, label %share
 done:
   ret void
 }
 
-define void @weft_parallel_for(ptr %pool, ptr %body, ptr %arguments, i64 %total, i64 %threads, ptr %slot) {
+define void @weft_parallel_for(ptr %pool, ptr %body, ptr %arguments, i64 %total, i64 %asked, ptr %slot) {
 start:
   %none = icmp slt i64 %total, 1
   br i1 %none, label %done, label %size
 size:
-  %one = icmp eq i64 %total, 1
-  %single = icmp slt i64 %threads, 2
-  %alone = or i1 %one, %single
+  %most = call i64 @llvm.smin.i64(i64 %asked, i64 $MOST)
+  %threads = call i64 @llvm.smin.i64(i64 %most, i64 %total)
+  %alone = icmp slt i64 %threads, 2
   br i1 %alone, label %serial, label %claim
 serial:
   call void %body(ptr %arguments, i64 0, i64 %total, ptr %slot)
@@ -103,27 +188,45 @@ claim:
   %mine = extractvalue { i32, i1 } %claimed, 1
   br i1 %mine, label %publish, label %serial
 publish:
+  %time = alloca [2 x i64]
+  %since = alloca i64
+  %turns = alloca i64
   %body.at = getelementptr i8, ptr %pool, i64 24
   %arguments.at = getelementptr i8, ptr %pool, i64 32
   %total.at = getelementptr i8, ptr %pool, i64 40
-  %chunk.at = getelementptr i8, ptr %pool, i64 48
-  %limit.at = getelementptr i8, ptr %pool, i64 56
-  %next.at = getelementptr i8, ptr %pool, i64 128
+  %smallest.at = getelementptr i8, ptr %pool, i64 48
+  %threads.at = getelementptr i8, ptr %pool, i64 56
+  %homes = getelementptr i8, ptr %pool, i64 640
   %gate.at = getelementptr i8, ptr %pool, i64 16
   %sleepers.at = getelementptr i8, ptr %pool, i64 256
   %mutex = getelementptr i8, ptr %pool, i64 320
   %condition = getelementptr i8, ptr %pool, i64 448
-  %parts = mul i64 %threads, $CHUNKS
-  %quotient = udiv i64 %total, %parts
-  %small = icmp eq i64 %quotient, 0
-  %chunk = select i1 %small, i64 1, i64 %quotient
-  %limit = sub i64 %threads, 1
+  store i64 0, ptr %turns
+  %share = udiv i64 %total, %threads
+  %rest = urem i64 %total, %threads
+  %part = udiv i64 %share, $PIECES
+  %smallest = call i64 @llvm.smax.i64(i64 %part, i64 1)
   store ptr %body, ptr %body.at
   store ptr %arguments, ptr %arguments.at
   store i64 %total, ptr %total.at
-  store i64 %chunk, ptr %chunk.at
-  store i64 %limit, ptr %limit.at
-  store atomic i64 0, ptr %next.at monotonic, align 8
+  store i64 %smallest, ptr %smallest.at
+  store i64 %threads, ptr %threads.at
+  br label %divide
+divide:
+  %k = phi i64 [ 0, %publish ], [ %k.next, %divide ]
+  %from = phi i64 [ 0, %publish ], [ %until, %divide ]
+  %next.at = getelementptr [64 x i8], ptr %homes, i64 %k
+  %end.at = getelementptr i8, ptr %next.at, i64 8
+  %one.more = icmp ult i64 %k, %rest
+  %extra = zext i1 %one.more to i64
+  %end.even = add i64 %from, %share
+  %until = add i64 %end.even, %extra
+  store atomic i64 %from, ptr %next.at monotonic, align 8
+  store i64 %until, ptr %end.at
+  %k.next = add i64 %k, 1
+  %divided = icmp eq i64 %k.next, %threads
+  br i1 %divided, label %open, label %divide
+open:
   %locked = call i32 @pthread_mutex_lock(ptr %mutex)
   %old = load atomic i64, ptr %gate.at monotonic, align 8
   %generation = lshr i64 %old, 32
@@ -133,30 +236,28 @@ publish:
   store atomic i64 %opened, ptr %gate.at release, align 8
   %sleepers = load i64, ptr %sleepers.at
   %unlocked = call i32 @pthread_mutex_unlock(ptr %mutex)
-  %asleep = icmp ne i64 %sleepers, 0
-  br i1 %asleep, label %wake, label %help
+  %helpers = sub i64 %threads, 1
+  %calls = call i64 @llvm.smin.i64(i64 %sleepers, i64 %helpers)
+  br label %rouse
+rouse:
+  %woken = phi i64 [ 0, %open ], [ %woken.next, %wake ]
+  %enough = icmp sge i64 %woken, %calls
+  br i1 %enough, label %help, label %wake
 wake:
-  %woken = call i32 @pthread_cond_broadcast(ptr %condition)
-  br label %help
+  %signalled = call i32 @pthread_cond_signal(ptr %condition)
+  %woken.next = add i64 %woken, 1
+  br label %rouse
 help:
-  call void @work(ptr %pool, ptr %slot)
+  call void @work(ptr %pool, ptr %slot, i64 0)
   %closed = atomicrmw and ptr %gate.at, i64 $OPEN_MASK acq_rel
   br label %wait
 wait:
-  %turns = phi i64 [ 0, %help ], [ %turns.next, %spin ], [ 0, %yield ]
   %now = load atomic i64, ptr %gate.at acquire, align 8
   %active = and i64 %now, 65535
   %quiet = icmp eq i64 %active, 0
   br i1 %quiet, label %release, label %patience
 patience:
-  %long = icmp sgt i64 %turns, $SPINS
-  br i1 %long, label %yield, label %spin
-spin:
-  $PAUSE
-  %turns.next = add i64 %turns, 1
-  br label %wait
-yield:
-  %yielded = call i32 @sched_yield()
+  %spent = call i64 @turn(ptr %since, ptr %turns, ptr %time)
   br label %wait
 release:
   store atomic i32 0, ptr %busy.at release, align 4
@@ -165,33 +266,36 @@ done:
   ret void
 }
 
-; A helper thread. `%self`: pool, then its scratch arena (32 bytes). It sleeps through generations it does not join.
+; A helper thread. `%self`: pool, its number (from 1), then at 32 its scratch arena. It sleeps through generations it
+; does not join.
 define ptr @weft_helper(ptr %self) {
 start:
+  %time = alloca [2 x i64]
+  %since = alloca i64
+  %turns = alloca i64
   %pool = load ptr, ptr %self
+  %number.at = getelementptr i8, ptr %self, i64 8
+  %number = load i64, ptr %number.at
   %slot = getelementptr i8, ptr %self, i64 32
   %gate.at = getelementptr i8, ptr %pool, i64 16
-  %limit.at = getelementptr i8, ptr %pool, i64 56
+  %threads.at = getelementptr i8, ptr %pool, i64 56
   %sleepers.at = getelementptr i8, ptr %pool, i64 256
   %mutex = getelementptr i8, ptr %pool, i64 320
   %condition = getelementptr i8, ptr %pool, i64 448
   br label %idle
 idle:
   %seen = phi i64 [ 0, %start ], [ %generation, %look ], [ %generation, %leave ]
+  store i64 0, ptr %turns
   br label %poll
 poll:
-  %turns = phi i64 [ 0, %idle ], [ %turns.next, %again ]
   %gate.polled = load atomic i64, ptr %gate.at acquire, align 8
   %generation.polled = lshr i64 %gate.polled, 32
   %fresh = icmp ne i64 %generation.polled, %seen
   br i1 %fresh, label %look.first, label %count
 count:
-  %turns.next = add i64 %turns, 1
-  %tired = icmp sgt i64 %turns.next, $SPINS
-  br i1 %tired, label %sleep, label %again
-again:
-  $PAUSE
-  br label %poll
+  %spent = call i64 @turn(ptr %since, ptr %turns, ptr %time)
+  %tired = icmp sgt i64 %spent, $SPIN_NS
+  br i1 %tired, label %sleep, label %poll
 sleep:
   %locked = call i32 @pthread_mutex_lock(ptr %mutex)
   %before = load i64, ptr %sleepers.at
@@ -221,20 +325,23 @@ look:
   %bit = and i64 %gate, $OPEN
   %open = icmp ne i64 %bit, 0
   %inside = and i64 %gate, 65535
-  %limit = load i64, ptr %limit.at
-  %room = icmp slt i64 %inside, %limit
+  %threads = load i64, ptr %threads.at
+  %rank = add i64 %inside, 1
+  %room = icmp slt i64 %rank, %threads
   %may = and i1 %open, %room
   br i1 %may, label %enter, label %idle
 enter:
   %entered = add i64 %gate, 1
-  %swapped = cmpxchg ptr %gate.at, i64 %gate, i64 %entered acq_rel monotonic
+  %swapped = cmpxchg ptr %gate.at, i64 %gate, i64 %entered acq_rel acquire
   %in = extractvalue { i64, i1 } %swapped, 1
   br i1 %in, label %join, label %retry
 retry:
   %gate.retry = extractvalue { i64, i1 } %swapped, 0
   br label %look
 join:
-  call void @work(ptr %pool, ptr %slot)
+  %member = icmp slt i64 %number, %threads
+  %home = select i1 %member, i64 %number, i64 %rank
+  call void @work(ptr %pool, ptr %slot, i64 %home)
   br label %leave
 leave:
   %left = atomicrmw sub ptr %gate.at, i64 1 release

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from ctypes import c_int64
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 from ...ir import gir
 from ...ir.errors import TargetError
 from .. import host
-from ..host import libc
+from ..host import libc, usable_cores
 from ..isa import InstructionSet
 from ..machine import Machine, find_machine, is_path
 from ..target import Emitted
@@ -26,8 +28,6 @@ from .runtime import offer_runtime_code, pool, runtime_code, slots
 
 if TYPE_CHECKING:
     from .context import Options
-
-_ENTRY_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 
 
 def create(option: str, machine: str | None) -> CpuTarget:
@@ -181,23 +181,40 @@ class CpuTarget:
 
 
 class CpuExecutable:
-    """A loaded program; see `Executable`."""
+    """A loaded program; see `Executable`. The entry takes bytes for its two tables, which nobody changes: a call from
+    another thread cannot disturb them."""
 
     def __init__(self, code: Loaded, triple: str, program: gir.Program) -> None:
         self._code = code
-        self._triple = triple
-        self._entry = _ENTRY_TYPE(code.address(ENTRY))
-        self._buffers = ctypes.c_void_p * max(1, len(program.tensors))
-        self._symbols = ctypes.c_int64 * max(1, len(program.symbols))
-        self._counts = (len(program.tensors), len(program.symbols))
+        self._team = pool(triple)
+        # Without argument types, ctypes passes bytes and ctypes values as they are.
+        self._entry = ctypes.CFUNCTYPE(None)(code.address(ENTRY))
+        self._pack_buffers = struct.Struct(f"={len(program.tensors)}Q").pack
+        self._pack_symbols = struct.Struct(f"={len(program.symbols)}q").pack
 
     def __call__(self, buffers: Sequence[int], symbols: Sequence[int], threads: int) -> None:
         """Run once on `threads` threads (0: all cores this process may use)."""
-        if (len(buffers), len(symbols)) != self._counts:
-            raise TargetError(f"{len(buffers)} buffers and {len(symbols)} symbols given, {self._counts} expected")
-        team = pool(self._triple)
-        count = threads if threads > 0 else host.usable_cores()
-        if count > 1:
+        addresses, values, count = self._packed(buffers, symbols, threads)
+        team = self._team
+        if team.threads < count:
             team.reserve(count)
-        arenas = slots(team.grow)
-        self._entry(self._buffers(*buffers), self._symbols(*symbols), team.address, count, arenas.address)
+        self._entry(addresses, values, team.table, c_int64(count), slots(team))
+
+    def bind(self, buffers: Sequence[int], symbols: Sequence[int], threads: int) -> Callable[[], None]:
+        """The call with everything decided. Safe to run from several threads as far as the buffers are."""
+        addresses, values, count = self._packed(buffers, symbols, threads)
+        team, table, number = self._team, self._team.table, c_int64(count)
+
+        def run() -> None:
+            if team.threads < count:  # in a forked child
+                team.reserve(count)
+            self._entry(addresses, values, table, number, slots(team))  # `self` keeps the code loaded
+
+        return run
+
+    def _packed(self, buffers: Sequence[int], symbols: Sequence[int], threads: int) -> tuple[bytes, bytes, int]:
+        try:
+            addresses, values = self._pack_buffers(*buffers), self._pack_symbols(*symbols)
+        except struct.error as error:
+            raise TargetError(f"{len(buffers)} buffers and {len(symbols)} symbols given: {error}") from None
+        return addresses, values, threads if threads > 0 else usable_cores()

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from ... import settings
+from ...backends.host import usable_cores
 from ...backends.machine import machine_names
 from ...backends.target import TARGETS, get_target
 from ...ir.errors import WeftError
@@ -62,7 +63,7 @@ def examine() -> dict[str, dict[str, Any]]:
         "weft": {"version": version(), "python": platform.python_version(), "system": platform.platform()},
         "cpu": {
             "model": _cpu_model(),
-            "threads": str(settings.threads_available()),
+            "threads": str(usable_cores()),
             "features": [f for f in FEATURES + ARM_FEATURES if f in features],
             "huge pages": _read("/sys/kernel/mm/transparent_hugepage/enabled") or "unknown",
         },

@@ -132,6 +132,6 @@ def test_threads_of_a_call(monkeypatch: pytest.MonkeyPatch, environment: str, ex
     monkeypatch.setenv("WEFT_THREADS", environment)
     k = doubling([])
     k(ones(2))
-    from weft import settings
+    from weft.backends.host import usable_cores
 
-    assert k.target.runs[-1][1] == (expected or settings.threads_available())  # type: ignore[attr-defined]
+    assert k.target.runs[-1][1] == (expected or usable_cores())  # type: ignore[attr-defined]
