@@ -33,6 +33,9 @@ class TilePrinter(MemoryPrinter):
         if s.source not in scope.tiles:
             raise ScheduleError(f"tile '{s.source}' is not in scope", s.location, "assign it before it is reduced")
         source = scope.tiles[s.source]
+        if s.running:
+            self._scan(s, source, scope, w)
+            return
         rank = len(source.shape)
         axes = {a % rank for a in s.axes} if rank else set()
         shape = tuple(1 if k in axes else n for k, n in enumerate(source.shape))
@@ -52,6 +55,60 @@ class TilePrinter(MemoryPrinter):
                 if across:
                     total = self._fold(s.fn, source, total)
                 w.line(f"{head}{self.place(tile, at, scope)} = {self.result(total, tile).text};")
+
+    def _scan(self, s: Reduce, source: Tile, scope: Scope, w: Writer) -> None:
+        """Element by element, or vector by vector, along the axis: each is completed by the one before it."""
+        (axis,) = s.axes
+        across = axis == len(source.shape) - 1
+        step = source.lanes if across else 1
+        count = source.shape[axis] // step
+        tile, head = self.declare(s.tile, source.shape, source.dtype, scope, w)
+        first = tuple(step if k == axis else n for k, n in enumerate(source.shape))
+        with self.elements(first, source.lanes, w) as places:
+            for at in places:
+                if count <= UNROLL:
+                    for k in range(count):
+                        self._scanned(s.fn, source, tile, head, at, (axis, const(k * step), step), scope, w)
+                    continue
+                self._scanned(s.fn, source, tile, head, at, (axis, const(0), step), scope, w)
+                name = self.fresh("k")
+                far = Call(Fn.MUL, (Var("%" + name), const(step)))
+                with w.block(f"for (int64_t {name} = 1; {name} < {count}; ++{name})"):
+                    self._scanned(s.fn, source, tile, head, at, (axis, far, step), scope, w)
+
+    def _scanned(
+        self,
+        fn: Fn,
+        source: Tile,
+        tile: Tile,
+        head: str,
+        at: At,
+        where: tuple[int, Expr, int],
+        scope: Scope,
+        w: Writer,
+    ) -> None:
+        """One element or vector of a scan: `where` is its axis, the place on it, and the distance to the one before."""
+        axis, place, step = where
+
+        def beside(target: Tile, shift: Expr) -> Value:
+            return self._read(target, at, tuple(shift if k == axis else const(0) for k in range(len(at.coords))), scope)
+
+        value = beside(source, place)
+        across = axis == len(at.coords) - 1 and source.lanes > 1
+        if across:
+            helper = self.printer.helpers.use(f"{vector(value.element, source.lanes)}_scan_{fn}")
+            value = Value(f"{helper}({value.text})", value.dtype, value.lanes, ATOM, value.mask)
+        if place != const(0):
+            before = beside(tile, Call(Fn.SUB, (place, const(step))))
+            if across:
+                truth = " != 0" if before.dtype is DType.BOOL else ""
+                last = Value(f"({before.text}[{source.lanes - 1}]{truth})", before.dtype)
+                before = self.printer.convert.splat(last, source.lanes)
+            value = self.printer.apply(fn, [before, value])
+        here = At(
+            tuple((poly(c) + poly(place)).to_expr() if k == axis else c for k, c in enumerate(at.coords)), at.lanes
+        )
+        w.line(f"{head}{self.place(tile, here, scope)} = {self.result(value, tile).text};")
 
     def _read(self, source: Tile, at: At, shift: tuple[Expr, ...], scope: Scope) -> Value:
         coords = tuple((poly(c) + poly(o)).to_expr() for c, o in zip(at.coords, shift, strict=True))

@@ -233,6 +233,31 @@ def _fold(op: str) -> Callable[[str, str, int], Generated | None]:
     return make
 
 
+def _scan(op: str) -> Callable[[str, str, int], Generated | None]:
+    """Every lane combined with all lanes before it, in log2(lanes) steps. (Hillis and Steele, CACM 1986.)"""
+
+    def make(name: str, t: str, n: int) -> Generated | None:
+        v, index = f"{t}x{n}", mask(t, n)
+        needs: tuple[str, ...] = ()
+        if op in ("and", "or"):
+            combined = {"and": "b & a", "or": "b | a"}[op]
+        elif t[0] == "f" and op in ("add", "mul"):
+            combined = {"add": "b + a", "mul": "b * a"}[op]
+        else:
+            combined, needs = f"{v}_{op}(b, a)", (f"{v}_{op}",)
+        lines, step = [f"{v} b;"], 1
+        while step < n:
+            order = [(lane - step) % n for lane in range(n)]
+            on = ", ".join("0" if lane < step else "-1" for lane in range(n))
+            lines.append(f"b = WEFT_SHUFFLE({index}, a, {', '.join(map(str, order))});")
+            lines.append(f"a = {v}_select(({index}){{{on}}}, {combined}, a);")
+            step *= 2
+        lines.append("return a;")
+        return ("weft_shuffle", v, index, f"{v}_select", *needs), function(v, name, f"{v} a", "\n".join(lines))
+
+    return make
+
+
 # ---- conversions
 
 
@@ -301,5 +326,6 @@ _OPS: dict[str, Callable[[str, str, int], Generated | None]] = {
     "widen32": _widen(32),
     "widen64": _widen(64),
     **{f"fold_{op}": _fold(op) for op in ("add", "mul", "max", "min", "and", "or")},
+    **{f"scan_{op}": _scan(op) for op in ("add", "mul", "max", "min", "and", "or")},
     **{f: _lanewise(f, 1) for f in LIBM},
 }

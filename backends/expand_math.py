@@ -51,10 +51,9 @@ class _Expander:
             case Load(tile, shape, source):
                 types.setdefault(tile, self.buffers[source.buffer].arithmetic)
                 shapes.setdefault(tile, shape)
-            case Reduce(tile, _, source, axes):
+            case Reduce(tile, _, source):
                 types.setdefault(tile, types[source])
-                folded = tuple(1 if k in axes else e for k, e in enumerate(shapes[source]))
-                shapes.setdefault(tile, folded)
+                shapes.setdefault(tile, stmt.folded(shapes[source]))
             case Compute(tile, shape, expr, dtype):
                 steps: list[Stmt] = []
                 expr = self.expand(expr, shape, types, shapes, steps)

@@ -137,6 +137,11 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
             shape = shapes.get(stmt.source, ())
             lanes = machine.lanes(4)
             steps = vectors(shape, lanes)
+            if stmt.running:  # a shuffle and a step for each doubling, and what comes from the vector before
+                steps *= 1 + 2 * math.log2(max(1, min(lanes, shape[-1]))) * (len(shape) - 1 in stmt.axes)
+                out.alu += steps
+                out.flops += math.prod(shape)
+                return out
             if len(shape) - 1 in stmt.axes and shape[-1] > 1:
                 rows = math.prod(s for k, s in enumerate(shape[:-1]) if k not in stmt.axes)
                 steps += rows * 2 * math.log2(max(2, min(lanes, shape[-1])))

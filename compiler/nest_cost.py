@@ -113,8 +113,7 @@ class NestModel:
                 case Load() | Compute():
                     self.shapes[s.tile] = s.shape
                 case Reduce():
-                    shape = self.shapes.get(s.source, ())
-                    self.shapes[s.tile] = tuple(1 if k in s.axes else n for k, n in enumerate(shape))
+                    self.shapes[s.tile] = s.folded(self.shapes.get(s.source, ()))
         self.types = {n: (b.element, b.scratch, b.extents) for n, b in self.buffers.items()}
 
     # -- the tree ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ tile's value at that coordinate). What it reaches must lie inside the buffer whe
 Instructions.
   Load     tile  = buffer elements; where `predicate` is false, `fill` (which must then be given).
   Compute  tile  = scalar expression over `Ref`, `Coord`, loop indices and symbols, at every coordinate.
-  Reduce   tile  = `fn` folded over `axes` of one tile, which become size 1 (order unspecified).
+  Reduce   tile  = `fn` folded over `axes` of one tile, which become size 1 (order unspecified); or, running, the
+           folds of everything up to each element of one axis.
   Store    buffer elements = expression, where `predicate` holds; `streaming` marks data not read again soon.
   Move     a bulk copy between two slices of the same shape (a loop of Load and Store that is not written out).
   Prefetch a hint without effect: `count` elements from `source` on will be read soon. They may lie outside the buffer.
@@ -130,11 +131,18 @@ class Compute(Stmt):
 
 @dataclass(frozen=True)
 class Reduce(Stmt):
+    """With `running`, over one axis: element k of the result is the fold of elements 0..k."""
+
     tile: str
     fn: Fn
     source: str
     axes: tuple[int, ...]
     location: Location = field(default=NOWHERE, compare=False)
+    running: bool = False
+
+    def folded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the result, from that of the source."""
+        return shape if self.running else tuple(1 if k in self.axes else n for k, n in enumerate(shape))
 
 
 @dataclass(frozen=True)

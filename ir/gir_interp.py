@@ -22,7 +22,7 @@ from .errors import NOWHERE, BindError, CallError, UserError, VerifyError
 from .expr import Coord, Expr, Ref, Var
 from .gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Reduce, Role, Stmt, Store, Sync
 from .gir_memory import Buffer, Contexts, ParallelRun, Race, undefined
-from .scalar_functions import Array, Value, cast, evaluate, from_storage, reduce, strong, to_storage
+from .scalar_functions import Array, Value, cast, evaluate, from_storage, reduce, scan, strong, to_storage
 
 
 class UnitOrder(Enum):
@@ -322,7 +322,8 @@ class _Machine:
                 self.assign(tile, strong(self.box(expr, shape, frame), dtype.arithmetic), stmt, frame)
             case Reduce(tile, fn, name, axes):
                 operand = np.asarray(self.value(Ref(name), (), frame))
-                self.assign(tile, reduce(fn, operand, axes), stmt, frame)
+                value = scan(fn, operand, axes[0]) if stmt.running else reduce(fn, operand, axes)
+                self.assign(tile, value, stmt, frame)
             case Store(target, shape, value, predicate):
                 where = self.holds(predicate, shape, frame)
                 self.store(target, shape, self.box(value, shape, frame), where, frame)

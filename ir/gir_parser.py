@@ -260,15 +260,19 @@ class _Parser:
             self.tokens.next()
             shape, source = self.box(), self.access()
             return Load(token.text, shape, source, *self.guard(), token.location)
-        if typed is None and self.tokens.at("reduce") and self.tokens.peek(1).kind is Kind.NAME:
-            self.tokens.next()
+        if (
+            typed is None
+            and (self.tokens.at("reduce") or self.tokens.at("scan"))
+            and self.tokens.peek(1).kind is Kind.NAME
+        ):
+            running = self.tokens.next().text == "scan"
             fn: Fn = self.one_of(_FOLDS, "a fold")
             source_tile = self.name("a tile").text
             self.tokens.expect("over", "`reduce max tile over 0`")
             axes = [self.tokens.expect_int("a tile axis")]
             while self.tokens.accept(","):
                 axes.append(self.tokens.expect_int("a tile axis"))
-            return Reduce(token.text, fn, source_tile, tuple(axes), token.location)
+            return Reduce(token.text, fn, source_tile, tuple(axes), token.location, running)
         known = typed or self.mutable.get(token.text)
         if known is None:
             self.tokens.error(

@@ -86,7 +86,8 @@ def _lines(stmt: Stmt, indent: str, mutable: Mutable, nested: bool = True) -> li
             typed = "" if mutable.get(tile) == (shape, dtype) else f": {dtype}{_box(shape)}"
             return [f"{indent}{tile}{typed} = {print_expr(expr)}"]
         case Reduce(tile, fn, source, axes):
-            return [f"{indent}{tile} = reduce {fn} {source} over {', '.join(map(str, axes))}".rstrip()]
+            what = "scan" if stmt.running else "reduce"
+            return [f"{indent}{tile} = {what} {fn} {source} over {', '.join(map(str, axes))}".rstrip()]
         case Store(target, shape, value, predicate, streaming):
             tail = _guard(predicate, None) + (" streaming" if streaming else "")
             return [f"{indent}store{_box(shape)} {print_access(target)} = {print_expr(value)}{tail}"]

@@ -221,7 +221,7 @@ class _Checker:
                 "a smaller tile",
             )
 
-    def reduce(self, stmt: Stmt, tile: str, fn: Fn, source: str, axes: tuple[int, ...], scope: _Scope) -> None:
+    def reduce(self, stmt: Reduce, tile: str, fn: Fn, source: str, axes: tuple[int, ...], scope: _Scope) -> None:
         operand = scope.tiles.get(source)
         if operand is None:
             raise VerifyError(f"[2] there is no tile '{source}' here", _where(stmt))
@@ -229,8 +229,9 @@ class _Checker:
             raise VerifyError(f"[5] {list(axes)} are not axes of a tile of shape {list(operand.shape)}", _where(stmt))
         if fn not in ASSOCIATIVE or (fn in LOGICAL) != (operand.dtype is DType.BOOL):
             raise VerifyError(f"[5] '{fn}' does not fold a tile of {operand.dtype}", _where(stmt))
-        shape = tuple(1 if k in axes else e for k, e in enumerate(operand.shape))
-        self.assign(tile, shape, operand.dtype, stmt, scope)
+        if stmt.running and len(axes) != 1:
+            raise VerifyError(f"[5] a scan runs over one axis, not {list(axes)}", _where(stmt), "one scan for each")
+        self.assign(tile, stmt.folded(operand.shape), operand.dtype, stmt, scope)
 
     def move(
         self,

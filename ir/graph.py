@@ -195,8 +195,7 @@ def note_type(stmt: Stmt, types: dict[str, TileType], buffers: dict[str, DType])
             types[stmt.tile] = TileType(stmt.shape, stmt.dtype)
         case Reduce():
             source = types[stmt.source]
-            shape = tuple(1 if k in stmt.axes else n for k, n in enumerate(source.shape))
-            types[stmt.tile] = TileType(shape, source.dtype)
+            types[stmt.tile] = TileType(stmt.folded(source.shape), source.dtype)
 
 
 def flatten(kernel: Kernel, program: Program) -> Iterator[Instruction]:

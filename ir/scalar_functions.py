@@ -267,6 +267,16 @@ def reduce(fn: Fn, array: Array, axes: tuple[int, ...]) -> Array:
         return np.asarray(ufunc.reduce(array, axis=axes, keepdims=True, initial=initial, dtype=array.dtype))
 
 
+def scan(fn: Fn, array: Array, axis: int) -> Array:
+    """`fn` folded over everything up to each element along `axis`."""
+    out = np.array(array, copy=True)
+    rows, source = np.moveaxis(out, axis, 0), np.moveaxis(array, axis, 0)
+    for k in range(1, rows.shape[0]):
+        both = np.stack([rows[k - 1], source[k]])
+        rows[k] = reduce(fn, both, (0,))[0]
+    return out
+
+
 def evaluate(expr: Expr, leaf: Callable[[Expr], Value]) -> Value:
     """The value of an expression. `leaf` gives the value of everything that is not a Const, Call or Cast."""
     match expr:

@@ -337,6 +337,19 @@ def _pick(code: Code, a: Value, b: Value | None, lanes: list[int]) -> Value:
     return code.op(text, a.elem, len(lanes))
 
 
+def scan_lanes(code: Code, features: Features, fn: Fn, value: Value) -> Value:
+    """Every lane combined by `fn` with all lanes before it, in log2(lanes) steps. (Hillis and Steele, CACM 1986.)"""
+    n, step = value.lanes, 1
+    while step < n:
+        back = ", ".join(f"i32 {k - step}" if k >= step else "i32 poison" for k in range(n))
+        moved = code.op(f"shufflevector {value.typed}, {value.type} poison, <{n} x i32> <{back}>", value.elem, n)
+        both = apply(code, features, fn, [moved, value])
+        kept = ", ".join(f"i32 {k if k < step else k + n}" for k in range(n))
+        value = code.op(f"shufflevector {value.typed}, {both.typed}, <{n} x i32> <{kept}>", value.elem, n)
+        step *= 2
+    return value
+
+
 def cast(code: Code, value: Value, dtype: DType) -> Value:
     """`Cast`: float to int truncates and saturates with NaN giving 0; to a narrow type rounds or wraps to it."""
     from .storage import from_storage, to_storage

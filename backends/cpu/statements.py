@@ -8,14 +8,14 @@ from functools import singledispatch
 from ...ir.errors import InternalError, ScheduleError
 from ...ir.expr import Expr, Fn, as_int
 from ...ir.gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Prefetch, Reduce, Stmt, Store, Sync
-from . import arith, transfers
+from . import arith, folds, transfers
 from .context import Buffer, Context
 from .expressions import evaluate, scalar_i64
 from .fission import fission, has_sync
 from .linear import dependencies
 from .llvm_text import Elem, Value, arithmetic_elem, index
 from .moves import expand_move
-from .tiles import SCALAR, LazyTile, MutableTile, Spot, rows, spots
+from .tiles import SCALAR, LazyTile, MutableTile, Spot, spots
 
 _UNROLL_LIMIT = 1024  # trips of an UNROLL loop that are written out
 _VECTOR_BYTES = 64  # the widest there is: scratch starts at multiples of it
@@ -113,71 +113,13 @@ def _(stmt: Compute, ctx: Context) -> None:
 @statement.register
 def _(stmt: Reduce, ctx: Context) -> None:
     source = ctx.tile(stmt.source)
-    shape = tuple(1 if k in stmt.axes else extent for k, extent in enumerate(source.shape))
-    last = len(shape) - 1
-    features, code = ctx.options.features, ctx.code
-
-    found: dict[tuple[int, ...], Value] = {}
-
-    def compute(spot: Spot) -> Value:
-        if spot.row in found:
-            return found[spot.row]
-        chosen = belonging(spot.row)
-        if last not in stmt.axes:
-            return _tree(ctx, stmt.fn, [source.piece(code, r, spot.start) for r in chosen])
-        together = _beside(rows(shape), spot.row, ctx.options.lanes)
-        if len(together) > 1 and source.shape[-1] % ctx.options.lanes == 0 and isinstance(source, MutableTile):
-            # their values are in registers already: fold the lanes of several rows at once
-            starts = range(0, source.shape[-1], ctx.options.lanes)
-            vectors = [
-                _tree(ctx, stmt.fn, [source.piece(code, r, s) for r in belonging(row) for s in starts])
-                for row in together
-            ]
-            all_of_them = arith.fold_vectors(code, features, stmt.fn, vectors)
-            for lane, row in enumerate(together):
-                found[row] = arith.slice_lanes(code, all_of_them, lane, 1)
-            return found[spot.row]
-        by_width: dict[int, list[Value]] = {}
-        for piece in spots(source.shape[-1:], ctx.options.lanes):
-            for r in chosen:
-                value = code.splat(source.piece(code, r, piece.start), piece.width)
-                by_width.setdefault(piece.width, []).append(value)
-        parts = [arith.fold_lanes(code, features, stmt.fn, _tree(ctx, stmt.fn, v)) for v in by_width.values()]
-        return _tree(ctx, stmt.fn, parts)
-
-    def belonging(row: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """The rows of the source that are folded into a row of the result."""
-        return [r for r in rows(source.shape) if all(k in stmt.axes or r[k] == row[k] for k in range(last))]
-
-    reads = frozenset({stmt.source}) if isinstance(source, MutableTile) else frozenset()
-    assign(ctx, stmt.tile, LazyTile(shape, source.elem, compute, reads, ctx.options.lanes))
-
-
-def _beside(all_rows: tuple[tuple[int, ...], ...], row: tuple[int, ...], lanes: int) -> tuple[tuple[int, ...], ...]:
-    """The rows, a power of two of them and at most `lanes`, that are folded together with this one."""
-    number, start = all_rows.index(row), 0
-    while True:
-        count = lanes
-        while count > len(all_rows) - start:
-            count //= 2
-        if number < start + count:
-            return all_rows[start : start + count]
-        start += count
-
-
-def _tree(ctx: Context, fn: Fn, values: list[Value]) -> Value:
-    """Fold values pairwise; a few chains in flight are enough, so long lists are first folded eight wide."""
-    features, code = ctx.options.features, ctx.code
-    while len(values) > 1:
-        if len(values) > 8:
-            values, rest = values[:8], values[8:]
-            for k, value in enumerate(rest):
-                values[k % 8] = arith.apply(code, features, fn, [values[k % 8], value])
-            continue
-        odd = [values[-1]] if len(values) % 2 else []
-        values = [arith.apply(code, features, fn, [a, b]) for a, b in zip(values[::2], values[1::2], strict=False)]
-        values += odd
-    return values[0]
+    if not stmt.running:
+        assign(ctx, stmt.tile, folds.reduce(ctx, stmt, source))
+        return
+    scan = folds.Scan(ctx, stmt, source)
+    if isinstance(source, LazyTile):
+        ctx.names[folds.scan_name(stmt)] = scan
+    assign(ctx, stmt.tile, scan)
 
 
 @statement.register

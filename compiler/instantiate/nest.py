@@ -8,9 +8,10 @@ from ...ir.expr import Call, Const, Expr, Fn, Param, Ref, Var, const, rewrite
 from ...ir.gir import Compute, Reduce, Stmt, Store
 from ...ir.op import Axis, Component, Definition, Pointwise, Reduction
 from ..plan import AxisTile, Fold, Map, Nest, Step, step_definitions
+from ..planner.scans import Scanned, scanned
 from .reading import ZERO, Reader
 from .scope import Range, add, conjunction, sub
-from .values import apply_monoid, combine, identity
+from .values import apply_monoid, combine, identity, typed
 from .view import KernelView, Source
 
 
@@ -20,12 +21,14 @@ class NestWriter(Reader):
     def __init__(self, kernel: KernelView, nest: Nest, ranges: dict[str, Range]) -> None:
         super().__init__(kernel, nest, ranges)
         self.carried_target = ""
+        self.scan: tuple[str, Scanned, Ref] | None = None  # definition, what it is, the fold of all vectors before
 
     def write(self) -> list[Stmt]:
         reversed_axes = self.kernel.reversed_axes(self.nest)
         for tile in self.nest.loops:
             if tile is self.nest.loops[-1]:
                 self.carry(tile, -1 if tile.axis not in reversed_axes else 1)
+                self.begin_scan(tile)
             self.open(tile, self.loop_range(tile.axis), tile.axis in reversed_axes)
         self.steps(self.nest.body)
         for _ in self.nest.loops:
@@ -49,6 +52,35 @@ class NestWriter(Reader):
         self.carried |= dict.fromkeys(reads[1:], self.carried[reads[0]])
         self.carried_target = target.name
 
+    def begin_scan(self, tile: AxisTile) -> None:
+        """A scan along the lanes starts with what stands before its first element."""
+        first = self.nest.body[0] if self.nest.body else None
+        if tile.size == 1 or tile.axis != self.nest.lanes or not isinstance(first, Map):
+            return
+        definition = self.kernel.definition(first.definition)
+        found = scanned(definition)
+        if found is None or found.axis != tile.axis:
+            return
+        dtype = definition.targets[0].dtype
+        start = self.convert(typed(self.expr(found.initial), dtype), dtype)
+        shape = self.shape_of_axes([a.name for a in definition.axes if a.name != tile.axis])
+        self.scan = definition.name, found, self.mutable(start, shape, definition.name)
+
+    def scanned(self, definition: Definition, found: Scanned, cell: Ref) -> None:
+        """The folds up to each lane, joined to the fold of all vectors before."""
+        dtype = definition.targets[0].dtype
+        shape = self.shape_of_axes([a.name for a in definition.axes])
+        addend = self.compute(self.convert(self.expr(found.addend), dtype), shape, "addend")
+        axes = (self.dims[found.axis],)
+        up_to, all_of_it = (self.kernel.fresh(f"{definition.name}_{what}") for what in ("scan", "all"))
+        self.emit(Reduce(up_to, found.fn, addend.name, axes, self.location, running=True))
+        self.note(up_to, shape, dtype)
+        self.emit(Reduce(all_of_it, found.fn, addend.name, axes, self.location))
+        self.note(all_of_it, self.shapes[cell.name], dtype)
+        self.define(definition, 0, Call(found.fn, (cell, Ref(up_to))))
+        value = Call(found.fn, (cell, Ref(all_of_it)))
+        self.emit(Compute(cell.name, self.shapes[cell.name], value, dtype, self.location))
+
     def steps(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
             match step:
@@ -62,6 +94,9 @@ class NestWriter(Reader):
         body = definition.body
         if not isinstance(body, Pointwise):
             raise InternalError(f"'{definition.name}' cannot be a map")
+        if self.scan is not None and self.scan[0] == definition.name:
+            self.scanned(definition, *self.scan[1:])
+            return
         needed = self.kernel.needed_where(definition.name)
         if needed is None:
             self.define(definition, 0, self.expr(body.expr))

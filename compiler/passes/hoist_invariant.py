@@ -128,7 +128,7 @@ class _Hoister:
             case Load():
                 bytes_ = prod(stmt.shape) * 4
             case Reduce():
-                bytes_ = self.sizes.get(new.get(stmt.source, stmt.source), 0)
+                bytes_ = self.sizes.get(new.get(stmt.source, stmt.source), 0)  # at most
         self.sizes[stmt.tile] = bytes_
         return bytes_
 

@@ -8,18 +8,20 @@ from ...ir.op import Definition, Op, Reduction
 from ..axes import reduction_axes
 from ..remembered import remembered
 from .choices import Choices
-from .facts import Stride, blocked_axes, extents, is_contraction, is_plain, is_special, strides
+from .facts import Stride, blocked_axes, bound_axes, extents, is_contraction, is_plain, is_special, strides
+from .scans import scanned
 
 STRIDED_COST = 16.0
 PACKED_COST = 2.0
 MOST_ROWS = 14
 NO_LANES = ""  # in choices: every lane idle but one
 CARRIED_COST = 6.0  # a strided read of a scratch tile
+SCAN_COST = 2.0  # shuffles and steps of a scan within vectors
 
 
 @remembered
 def lane_candidates(definition: Definition) -> tuple[str, ...]:
-    """Axes that may lie across lanes, free ones first."""
+    """Axes that may lie across lanes, free ones first, then the ordered one of a scan."""
     if is_special(definition):
         return ()
     blocked = blocked_axes(definition)
@@ -27,6 +29,9 @@ def lane_candidates(definition: Definition) -> tuple[str, ...]:
     body = definition.body
     if isinstance(body, Reduction) and body.monoid.fn is not None:
         out += [a.name for a in body.axes if a.name not in blocked]
+    scan = scanned(definition)
+    if scan is not None and scan.axis not in bound_axes(definition):
+        out.append(scan.axis)
     return tuple(out)
 
 
@@ -65,6 +70,9 @@ def lane_cost(
         total += 8.0 * 16 / max(1, sizes[axis]) + (4.0 if contraction else 0.5)
     elif definition.name in external:
         total += 1.0 if definition.axes and definition.axes[-1].name == axis else STRIDED_COST
+    scan = scanned(definition)
+    if scan is not None and scan.axis == axis:
+        total += SCAN_COST
     if sizes[axis] < 16:
         total += 4.0 * 16 / max(1, sizes[axis])
     return total

@@ -200,8 +200,9 @@ class Maker:
         if dtype.is_int or not self.exact:
             fns += (Fn.ADD,)
         tile = self.name("t")
-        self.tiles[tile] = (tuple(1 if k in axes else n for k, n in enumerate(shape)), dtype)
-        return Reduce(tile, self.r.choice(fns), source, axes)
+        made = Reduce(tile, self.r.choice(fns), source, axes, running=len(axes) == 1 and self.r.random() < 0.3)
+        self.tiles[tile] = (made.folded(shape), dtype)
+        return made
 
     def alloc(self) -> list[Stmt]:
         box, dtype = self.box(), self.r.choice(list(DType))

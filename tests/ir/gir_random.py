@@ -139,8 +139,9 @@ class Maker:
             axes = tuple(self.draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True)))
             fn = self.pick(sorted((f for f in ASSOCIATIVE if (f in LOGICAL) == (dtype is DType.BOOL)), key=str))
             name = self.name()
-            tiles[name] = (tuple(1 if k in axes else s for k, s in enumerate(shape)), dtype)
-            return Reduce(name, fn, source, axes)
+            running = len(axes) == 1 and self.flip()
+            tiles[name] = (shape if running else tuple(1 if k in axes else s for k, s in enumerate(shape)), dtype)
+            return Reduce(name, fn, source, axes, running=running)
         if kind == "store":
             target = self.pick([n for n in buffers if buffers[n][2]])
             predicate = e(DType.BOOL) if self.flip() else None
