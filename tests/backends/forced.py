@@ -11,11 +11,11 @@ import numpy as np
 OPS: dict[str, tuple[str, dict[str, int]]] = {
     "contraction": (
         "op f(a: f32[M, K], b: f32[K, N]) -> (c: f32[M, N]) { c[i, j] = sum[k] a[i, k] * b[k, j] }",
-        {"M": 37, "N": 83, "K": 45},
+        {"M": 13, "N": 83, "K": 45},
     ),
     "narrow_contraction": (
         "op f(a: bf16[M, K], b: bf16[K, N]) -> (c: bf16[M, N]) { c[i, j] = sum[k] a[i, k] * b[k, j] }",
-        {"M": 19, "N": 66, "K": 34},
+        {"M": 7, "N": 37, "K": 34},
     ),
     "reductions": (
         """op f(x: f32[M, N]) -> (s: f32[M], t: f32[N], w: f64[M]) {
@@ -61,23 +61,25 @@ OPS: dict[str, tuple[str, dict[str, int]]] = {
     ),
 }
 
+LISTED = ("contraction", "reductions", "functions", "halves")  # whose machine code is read too
+
 # streaming stores, a prefetch, masks at the end, a function, a transposing move through scratch
 MOVING = """
 program moving(N) {
-  tensor x: f32[64, 64] input
+  tensor x: f32[32, 32] input
   tensor z: f32[N] input
-  tensor y: f32[64, 64] output
-  tensor t: f32[64, 64] output
+  tensor y: f32[32, 32] output
+  tensor t: f32[32, 32] output
   tensor w: f32[N] output
   kernel main {
-    parallel unit i in 0..64 {
-      prefetch<64> x[i + 1, 0]
-      v = load<64> x[i, @0]
-      store<64> y[i, @0] = v * 2.0 streaming
+    parallel unit i in 0..32 {
+      prefetch<32> x[i + 1, 0]
+      v = load<32> x[i, @0]
+      store<32> y[i, @0] = v * 2.0 streaming
     }
-    alloc s: f32[64, 64] sram
-    move<64, 64> s[@0, @1] = x[@1, @0]
-    move<64, 64> t[@0, @1] = s[@0, @1]
+    alloc s: f32[32, 32] sram
+    move<32, 32> s[@0, @1] = x[@1, @0]
+    move<32, 32> t[@0, @1] = s[@0, @1]
     parallel unit k in 0..N step 48 {
       u = load<48> z[k + @0] where k + @0 < N else 0.0
       store<48> w[k + @0] = exp(u) + 1.0 where k + @0 < N

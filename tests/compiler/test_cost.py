@@ -30,9 +30,9 @@ from weft.ir.op import Symbol
 
 KB = 1024
 MACHINE = Machine(
-    name="test", isa="avx512", units=2, vector_bytes=64, vector_registers=32, fma_per_cycle=1.0, alu_per_cycle=2.0, fma_latency=4,
-    clock_ghz=2.0, line_bytes=64, l1_bytes=16 * KB, l2_bytes=128 * KB, l3_bytes=1024 * KB, sram_bytes=64 * KB,
-    l1_gbs=128.0, l2_gbs=64.0, l3_gbs=32.0, dram_gbs=10.0, dram_gbs_all=15.0, has_masks=True,
+    name="test", isa="avx512", units=2, vector_bytes=64, vector_registers=32, fma_per_cycle=1.0, alu_per_cycle=2.0,
+    fma_latency=4, clock_ghz=2.0, line_bytes=64, l1_bytes=16 * KB, l2_bytes=128 * KB, l3_bytes=1024 * KB,
+    sram_bytes=64 * KB, l1_gbs=128.0, l2_gbs=64.0, l3_gbs=32.0, dram_gbs=10.0, dram_gbs_all=15.0, has_masks=True,
 )  # fmt: skip
 M, N = Var("M"), Var("N")
 AT = Access("x", (ROW, add(COLUMN, Coord(0))))
