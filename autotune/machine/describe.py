@@ -6,7 +6,7 @@
     l1_gbs          reads of one thread
     l2_gbs, l3_gbs  reads, or a copy counted as the cost model counts it (a stored line is read first): the slower
     dram_gbs        a copy past the caches, both ways, of one thread; dram_gbs_all of all; dram_read_gbs reads alone
-    fork_join_us    a parallel loop with nothing to do, less the same on one thread
+    fork_join_us    a parallel loop with an iteration for each thread, less one iteration alone
     sram_bytes      three quarters of the second cache
 
 Cores, caches and line size are what the system tells. What neither it nor a loop can tell (`window_cycles`) is taken

@@ -29,12 +29,18 @@ from .team import team
 Progress = Callable[[int, int, str], None]  # tenths of a second done, of how many, words
 LEAST_ROUNDS = 3
 BANDWIDTHS = ("read", "write", "copy", "stream", "fill")
-_EMPTY_LOOP = """
-program nothing(U) {
-  tensor y: i64[U] output
+_WORK = 20_000  # multiply-adds, one after the other, of an iteration: about 20 us, so that every thread takes one
+_PARALLEL_LOOP = """
+program forked(U, R) {
+  tensor y: f32[U, 16] output
   kernel main {
     parallel unit u in 0..U {
-      store y[u] = u
+      alloc a: f32<16> reg
+      a = 1.0
+      loop r in 0..R {
+        a = fma(a, 0.5, 0.25)
+      }
+      store<16> y[u, @0] = a
     }
   }
 }"""
@@ -123,23 +129,22 @@ def tables(probes: list[Probe]) -> Figures:
     return out
 
 
-def fork_join(target: CpuTarget, threads: int, calls: int = 2000) -> float:
-    """Seconds that a call with a parallel loop takes longer on all threads than on one. Its end waits for all, so the
-    best of groups of calls counts, as they follow each other closely."""
-    run = target.load(parse_program(_EMPTY_LOOP, "<fork join>"))
-    y = np.zeros(threads, np.int64)
+def fork_join(target: CpuTarget, threads: int) -> float:
+    """Seconds that a parallel loop of one iteration for each thread takes longer than one iteration alone: in the
+    middle of many turns of both, since the best ones are those in which a thread was not needed."""
+    run = target.load(parse_program(_PARALLEL_LOOP, "<fork join>"))
+    y = np.zeros((threads, 16), np.float32)
 
-    def best(count: int) -> float:
-        found = []
-        for _ in range(20):
-            start = time.perf_counter()
-            for _ in range(calls // 20):
-                run([y.ctypes.data], [threads], count)
-            found.append((time.perf_counter() - start) / (calls // 20))
-        return min(found)
+    def spent(count: int, calls: int = 20) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            run([y.ctypes.data], [count, _WORK], count)
+        return (time.perf_counter() - start) / calls
 
-    best(threads)
-    return max(best(threads) - best(1), 1e-8)
+    spent(threads)
+    turns = [(spent(threads), spent(1)) for _ in range(100)]
+    together, alone = (sorted(t[k] for t in turns)[len(turns) // 2] for k in (0, 1))
+    return max(together - alone, 1e-8)
 
 
 def room() -> int:
