@@ -12,7 +12,7 @@ PEERS := $(VENV)/.peers
 
 # Tests run on as many processes as there are cores; PYTEST_ARGS="-k name -x" narrows a run.
 PYTEST_ARGS ?= -n auto
-FUZZ_ARGS ?= --programs 2000 --bad-input 2000
+FUZZ_ARGS ?= --programs 7500 --chains 2500 --bad-input 2000
 STORM_ARGS ?= --processes 32 --seconds 60
 BENCH_ARGS ?= memory
 DEMO_ARGS ?=

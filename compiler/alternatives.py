@@ -18,9 +18,10 @@ from .axes import unify_axes
 from .passes.base import run_passes
 from .passes.chunking import chunk_recurrence
 from .passes.linear_recurrence import linear_recurrence
+from .passes.normal import NORMAL
 from .passes.split_reduction import split_reduction
 from .passes.wavefront import find_front, skew_recurrence
-from .pipeline import OP_PASSES, STORED_PASSES
+from .pipeline import FINISH, OP_PASSES, STORED_PASSES
 from .planner.facts import bound_axes, extents, front_axes, sweep_axes
 
 
@@ -50,9 +51,10 @@ def alternatives(op: Op, machine: Machine) -> Iterator[Alternative]:
     skewed = _skew_all(op, machine)
     if skewed is not None:
         yield Alternative("wavefront", _prepared(skewed, OP_PASSES))
-    split = _split_all(streamed, machine)
+    # before anything is factored out: between the reductions of a stream there is nothing then that has to be split too
+    split = _split_all(_prepared(op, NORMAL), machine)
     if split is not None:
-        yield Alternative("split", unify_axes(split))
+        yield Alternative("split", _prepared(split, FINISH))
 
 
 def _prepared(op: Op, passes: tuple[object, ...]) -> Op:

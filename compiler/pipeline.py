@@ -18,18 +18,20 @@ from .passes.streaming_stores import StreamingStores
 from .passes.whole_ranges import WholeRanges
 from .plan import Plan
 
-OP_PASSES: tuple[Pass, ...] = (
-    *NORMAL,  # equal things are one thing, and streams are found, before anything is scheduled
+FINISH: tuple[Pass, ...] = (
     WholeRanges(),  # a part of an axis and the whole are one axis from here on
     Factor(),  # inlining for streams leaves costly subexpressions in deep loops: name them again
     DeadCode(),
 )
 
+OP_PASSES: tuple[Pass, ...] = (
+    *NORMAL,  # equal things are one thing, and streams are found, before anything is scheduled
+    *FINISH,
+)
+
 STORED_PASSES: tuple[Pass, ...] = (
     *(p for p in NORMAL if not isinstance(p, Streaming)),  # intermediates stay definitions: kept, not recomputed
-    WholeRanges(),
-    Factor(),
-    DeadCode(),
+    *FINISH,
 )
 
 
@@ -37,7 +39,7 @@ def gir_passes(plan: Plan, machine: Machine, monotone: bool = True) -> tuple[Pas
     """What a scheduled program goes through, with or without the monotone rewrites."""
     return (
         Guards(),  # first: predicates that fall away open loads for everything after
-        *((Monotone(),) if monotone else ()),  # to a fixpoint: what only ever saves bytes
+        *((Monotone(room=machine.sram_bytes),) if monotone else ()),  # to a fixpoint: what only ever saves bytes
         *finishing_passes(plan, machine),
     )
 

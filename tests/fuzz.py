@@ -1,11 +1,12 @@
-"""`make fuzz`: random programs through the interpreter, every pass and every target, which must all agree; and files
-that are no programs through the command line, which must say so.
+"""`make fuzz`: random programs through the interpreter, every pass, random schedules and every target, which must all
+agree; and files that are no programs through the command line, which must say so.
 
-    python tests/fuzz.py [--programs 2000] [--bad-input 2000] [--first 0] [--targets cpu,c] [--workers N] [--keep DIR]
+    python tests/fuzz.py [--programs 2000] [--chains 500] [--bad-input 2000] [--first 0] [--targets cpu,c] [--keep DIR]
 
-Programs and files are a pure function of their number. Each program is checked with extents 0, 1, primes and tile-sized
-ones, specialised or with symbolic extents; each file is parsed and given to one command. All of it happens in worker
-processes: a crash or a hang is a finding like a wrong number. What fails is kept. Ends with 1 if anything did.
+Programs and files are a pure function of their number: `--first N --programs 1` asks about program N again. What each
+goes through stands in fuzzing/checking.py; programs come from the whole grammar (tests/ir/op_random.py), chains from
+what operators are made of (fuzzing/op_chains.py). Extents are 0, 1, primes and tile-sized ones. All of it happens in
+worker processes: a crash or a hang is a finding like a wrong number. What fails is kept. Ends with 1 if anything did.
 """
 
 from __future__ import annotations
@@ -13,164 +14,147 @@ from __future__ import annotations
 import argparse
 import os
 import queue
-import random
+import resource
+import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+FOLDERS = [str(Path(__file__).parent / folder) for folder in ("ir", "fuzzing")]
+sys.path[:0] = FOLDERS
 
-sys.path.insert(0, str(Path(__file__).parent / "ir"))
-from bad_files import bad_file
-from op_random import RandomOp, random_inputs
-
-EXTENTS = (0, 1, 2, 3, 5, 7, 13, 16, 17, 31, 64, 67)
-TIME_LIMIT = 300.0  # seconds for one program
-PROGRAM, FILE = "program", "file"  # what a worker is asked about
-# Differences allowed, relative to the largest magnitude (at least 1), by the narrowest float type that is stored.
-TOLERANCE = {"bf16": 6e-2, "f16": 1e-2, "f32": 3e-4, "f64": 1e-9}
+TIME_LIMIT = 300  # seconds of processor time for one program
+FOREVER = 7200.0  # seconds for a batch: waiting for each other is a finding too, being stopped for a while is not
+BATCHES = 40  # per process: what LLVM and the C library keep must not add up
+PROGRAM, CHAIN, FILE = "program", "chain", "file"  # what a worker is asked about
 
 
-def check(seed: int, targets: list[str]) -> Iterator[str]:
-    """What is wrong with program `seed`: nothing, or one line per finding."""
-    import weft
-    from weft.compiler.pipeline import OP_PASSES
-    from weft.ir.errors import WeftError
-    from weft.ir.expr import Cast, walk
-    from weft.ir.op_interp import interpret
-    from weft.ir.op_text import parse_op
-    from weft.ir.op_verify import verify
-
-    rng = random.Random(seed)
-    extents = {name: rng.choice(EXTENTS) for name in "MNK"}
-    op = parse_op(RandomOp(seed).text)
-    inputs = random_inputs(op, extents, seed)
-    expected = interpret(op, inputs, extents)
-    stored = {t.dtype.value for d in op.definitions for t in d.targets if t.dtype.is_float}
-    stored |= {t.dtype.arithmetic.value for t in op.inputs if t.dtype.is_float}  # computed with, if not stored
-    casts = (x.dtype for d in op.definitions for e in d.expressions for x in walk(e) if isinstance(x, Cast))
-    stored |= {d.arithmetic.value for d in casts if d.is_float}
-    allowed = max([TOLERANCE[d] for d in stored], default=0.0)
-
-    def differs(found: dict[str, Any]) -> str:
-        for name, reference in expected.items():
-            error = difference(np.asarray(found[name]), np.asarray(reference))
-            if not error <= allowed:
-                return f"'{name}' differs by {error:.3g} (allowed {allowed:.3g})"
-        return ""
-
-    changed = op
-    for step in OP_PASSES:
-        try:
-            changed = step.run(changed)
-            verify(changed)
-            wrong = differs(interpret(changed, inputs, extents))
-        except Exception as error:
-            wrong = f"{type(error).__name__}: {error}"
-        if wrong:
-            yield f"pass {step.name}, {extents}: {wrong}"
-            break
-    for target in targets:
-        specialise = rng.choice(("auto", "auto", "never"))
-        try:
-            kernel = weft.compile(op, target, specialise=specialise)
-            given = {s.name: extents[s.name] for s in op.symbols}
-            result = kernel(**inputs, **given)
-            results = result if isinstance(result, tuple) else (result,)
-            wrong = differs(dict(zip([t.name for t in op.outputs], results, strict=True)))
-        except WeftError as error:
-            wrong = f"{type(error).__name__}: {error}"
-        if wrong:
-            yield f"target {target} ({specialise}), {extents}: {wrong}"
-
-
-def difference(found: Any, reference: Any) -> float:
-    """Largest difference relative to the largest magnitude (at least 1); infinite where kinds of value differ."""
-    if found.shape != reference.shape:
-        return float("inf")
-    if reference.dtype.kind in "iub":
-        return 0.0 if np.array_equal(found, reference) else float("inf")
-    a, b = found.astype(np.float64), reference.astype(np.float64)
-    finite = np.isfinite(b)
-    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(a[finite]).all():
-        return float("inf")
-    return float(np.abs(a[finite] - b[finite]).max() / max(1.0, np.abs(b[finite]).max())) if finite.any() else 0.0
-
-
-def work(targets: list[str]) -> None:
-    """A worker: `program N` or `file N` in, lines out: `found N what` any number of times, then `done N`."""
+def work(targets: Sequence[str]) -> None:
+    """A worker: `program N N ...`, `chain N N ...` or `file N N ...` in; lines out: `found N what` any number of
+    times, then `done`."""
     from bad_input import check_file
+    from checking import check_all
+
+    def findings(kind: str, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+        if kind != FILE:
+            yield from check_all(kind, numbers, targets)
+            return
+        for number in numbers:
+            yield from ((number, finding) for finding in check_file(number))
 
     for line in sys.stdin:
-        kind, number = line.split()
-        seed = int(number)
-        try:
-            for finding in check(seed, targets) if kind == PROGRAM else check_file(seed):
-                print(f"found {seed} {finding!r}", flush=True)
-        except Exception as error:
-            print(f"found {seed} {f'{type(error).__name__}: {error}'!r}", flush=True)
-        print(f"done {seed}", flush=True)
+        kind, *numbers = line.split()
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        limit = int(used.ru_utime + used.ru_stime) + TIME_LIMIT
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        for number, finding in findings(kind, [int(n) for n in numbers]):
+            print(f"found {number} {finding!r}", flush=True)
+        print("done", flush=True)
 
 
 class Worker:
-    """One process, started again whenever a program kills or hangs it."""
+    """One process, started again whenever a program kills or hangs it, and now and then to begin anew."""
 
-    def __init__(self, arguments: list[str]) -> None:
-        self.command = [sys.executable, __file__, "--work", *arguments]
+    def __init__(self, targets: str) -> None:
+        self.command = [sys.executable, __file__, "--work", "--targets", targets]
         self.start()
 
     def start(self) -> None:
+        self.batches = 0
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=os.environ | {"WEFT_VERIFY": "1", "WEFT_POISON": "1", "WEFT_CACHE": "0"},
+            env=os.environ | {"WEFT_POISON": "1", "WEFT_CACHE": "0", "WEFT_RECORDS": "off"},
         )
 
-    def run(self, kind: str, seed: int) -> list[str]:
-        """The findings of one program or file."""
+    def end(self) -> int:
+        self.process.kill()
+        return self.process.wait()
+
+    def run(self, kind: str, numbers: Sequence[int]) -> dict[int, list[str]]:
+        """The findings of some programs or files. Where the process dies, each is asked about by itself."""
+        if self.batches == BATCHES:
+            self.end()
+            self.start()
+        self.batches += 1
+        found = self.ask(kind, numbers)
+        if isinstance(found, dict):
+            return found
+        self.start()
+        if len(numbers) == 1:
+            return {numbers[0]: [found]}
+        apart: dict[int, list[str]] = {}
+        died = False
+        for number in numbers:
+            alone = self.ask(kind, [number])
+            if isinstance(alone, str):
+                alone, died = {number: [alone]}, True
+                self.start()
+            apart |= alone
+        if not died:
+            apart.setdefault(numbers[0], []).append(f"{found}, but not when asked about {numbers} one by one")
+        return apart
+
+    def ask(self, kind: str, numbers: Sequence[int]) -> dict[int, list[str]] | str:
+        """The findings, or how the process ended."""
         process = self.process
         assert process.stdin is not None and process.stdout is not None
-        late = threading.Timer(TIME_LIMIT, process.kill)
+        late = threading.Timer(FOREVER, process.kill)
         late.start()
-        findings: list[str] = []
-        started = time.monotonic()
+        findings: dict[int, list[str]] = {}
         try:
-            process.stdin.write(f"{kind} {seed}\n")
+            process.stdin.write(f"{kind} {' '.join(map(str, numbers))}\n")
             process.stdin.flush()
             for line in process.stdout:
-                if line.startswith("done "):
+                if line == "done\n":
                     return findings
-                findings.append(line.split(" ", 2)[2].strip())
+                _, number, what = line.rstrip().split(" ", 2)
+                findings.setdefault(int(number), []).append(what)
         except BrokenPipeError:
             pass
         finally:
             late.cancel()
         status = process.wait()
-        hung = time.monotonic() - started >= TIME_LIMIT
-        self.start()
-        return [*findings, f"no answer within {TIME_LIMIT:.0f} s" if hung else f"the process died with status {status}"]
+        if status == -signal.SIGXCPU:
+            return f"no answer within {TIME_LIMIT} s of processor time"
+        return f"the process died with status {status}"
 
 
-def keep(folder: Path, kind: str, seed: int, findings: list[str]) -> None:
+def keep(folder: Path, kind: str, number: int, findings: list[str]) -> None:
     """Write a program with its findings as comments; a file as it is, with the findings beside it."""
+    from bad_files import bad_file
+    from subjects import text_of
+
+    folder.mkdir(parents=True, exist_ok=True)
     notes = "".join(f"# {line}\n" for finding in findings for line in finding.splitlines())
-    if kind == PROGRAM:
-        (folder / f"{seed}.gir").write_text(notes + RandomOp(seed).text)
+    if kind == FILE:
+        (folder / f"bad-{number}.gir").write_bytes(bad_file(number))
+        (folder / f"bad-{number}.txt").write_text(notes)
     else:
-        (folder / f"bad-{seed}.gir").write_bytes(bad_file(seed))
-        (folder / f"bad-{seed}.txt").write_text(notes)
+        (folder / f"{kind}-{number}.gir").write_text(notes + text_of(kind, number))
+
+
+def batches(options: argparse.Namespace) -> Iterator[tuple[str, list[int]]]:
+    from checking import BATCH
+
+    for kind, count in ((PROGRAM, options.programs), (CHAIN, options.chains), (FILE, options.bad_input)):
+        numbers = range(options.first, options.first + count)
+        start = numbers.start
+        while start < numbers.stop:
+            end = min((start // BATCH + 1) * BATCH, numbers.stop)
+            yield kind, list(range(start, end))
+            start = end
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--programs", type=int, default=2000)
+    parser.add_argument("--chains", type=int, default=0)
     parser.add_argument("--bad-input", type=int, default=0, help="how many bad files")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--targets", default="cpu,c")
@@ -181,32 +165,28 @@ def main() -> int:
     if options.work:
         work(options.targets.split(","))
         return 0
-    tasks: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-    for kind, count in ((PROGRAM, options.programs), (FILE, options.bad_input)):
-        for seed in range(options.first, options.first + count):
-            tasks.put((kind, seed))
+    tasks: queue.SimpleQueue[tuple[str, list[int]]] = queue.SimpleQueue()
+    for batch in batches(options):
+        tasks.put(batch)
     failed: dict[tuple[str, int], list[str]] = {}
     finished = 0
 
     def drive() -> None:
         nonlocal finished
-        worker = Worker(["--targets", options.targets])
+        worker = Worker(options.targets)
         while True:
             try:
-                kind, seed = tasks.get_nowait()
+                kind, numbers = tasks.get_nowait()
             except queue.Empty:
                 break
-            findings = worker.run(kind, seed)
-            finished += 1
-            if findings:
-                failed[kind, seed] = findings
-                options.keep.mkdir(parents=True, exist_ok=True)
-                keep(options.keep, kind, seed, findings)
-                print(f"{kind} {seed}: {findings[0][:300]}", flush=True)
-            if finished % 100 == 0:
+            for number, findings in worker.run(kind, numbers).items():
+                failed[kind, number] = findings
+                keep(options.keep, kind, number, findings)
+                print(f"{kind} {number}: {findings[0][:300]}", flush=True)
+            before, finished = finished, finished + len(numbers)
+            if before // 200 != finished // 200:
                 print(f"{finished} done, {len(failed)} fail", flush=True)
-        worker.process.kill()
-        worker.process.wait()
+        worker.end()
 
     drivers = [threading.Thread(target=drive) for _ in range(max(1, options.workers))]
     for driver in drivers:
@@ -214,8 +194,8 @@ def main() -> int:
     for driver in drivers:
         driver.join()
     print(
-        f"{options.programs} programs on {options.targets}, {options.bad_input} bad files: {len(failed)} fail"
-        + (f", kept in {options.keep}" if failed else "")
+        f"{options.programs} programs and {options.chains} chains on {options.targets}, {options.bad_input} bad files: "
+        f"{len(failed)} fail" + (f", kept in {options.keep}" if failed else "")
     )
     return 1 if failed else 0
 

@@ -194,11 +194,13 @@ def _indexed(read: Read, values: dict[str, Expr]) -> Read:
     return replace(read, index=tuple(substitute(e, values) for e in read.index))
 
 
-def padded(body: Expr, tensors: Mapping[str, Tensor], axes: frozenset[str]) -> Expr:
-    """Every unchecked read whose index uses one of `axes` turned into one padded with zero."""
+def padded(body: Expr, tensors: Mapping[str, Tensor], axes: frozenset[str] | None = None) -> Expr:
+    """Every unchecked read (whose index uses one of `axes`, where they are given) turned into one padded with zero."""
 
     def pad(e: Expr) -> Expr | None:
-        if not isinstance(e, Read) or e.boundary is not Boundary.NONE or not any(variables(i) & axes for i in e.index):
+        if not isinstance(e, Read) or e.boundary is not Boundary.NONE:
+            return None
+        if axes is not None and not any(variables(i) & axes for i in e.index):
             return None
         dtype = tensors[e.tensor].dtype.arithmetic
         zero = Const(False, dtype) if dtype is DType.BOOL else Const(0.0 if dtype.is_float else 0, dtype)

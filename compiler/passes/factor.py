@@ -5,18 +5,19 @@
 
 Inlining (which the detection of streams needs) leaves such recomputation behind: here an exponential per (i, j, e)
 instead of per (i, j). An expression is costly when it calls a transcendental function. Other definitions that hold
-the same expression read the new definition too. Runs after streaming, before planning. Values read under a guard or
-in a recurrence stay where they are.
+the same expression read the new definition too. Runs after streaming, before planning. Gathers and what stands in a
+recurrence stay where they are; reads that a guard keeps inside are padded.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, reads, rewrite, variables, walk
+from ...ir.expr import Boundary, Call, Expr, Fn, Read, Var, as_int, reads, rewrite, variables, walk
 from ...ir.op import Axis, Definition, Op, Pointwise, Reduction, Tensor
 from ..axes import all_axes, unify_axes
 from ..op_types import op_dtype
+from .compose import padded
 
 COSTLY = frozenset(
     {Fn.EXP, Fn.EXP2, Fn.EXPM1, Fn.LOG, Fn.LOG2, Fn.LOG1P, Fn.TANH, Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.POW}
@@ -87,9 +88,10 @@ def _has_read(expr: Expr) -> bool:
 def _extract(op: Op, number: int, expr: Expr) -> Op:
     definition = op.definitions[number]
     axes = tuple(_axes_of(expr, definition))
+    value = _everywhere(expr, axes, op) if isinstance(definition.body, Reduction) and definition.body.guard else expr
     name = _fresh(op, f"{definition.name.split('$')[0]}$f")
     tensor = Tensor(name, op_dtype(expr, op), tuple(a.hi for a in axes), definition.location)
-    new = Definition((tensor,), axes, Pointwise(expr), definition.location)
+    new = Definition((tensor,), axes, Pointwise(value), definition.location)
     read = Read(name, tuple(Var(a.name) for a in axes))
 
     def replaced(d: Definition) -> Definition:
@@ -102,6 +104,22 @@ def _extract(op: Op, number: int, expr: Expr) -> Op:
     first = min([*holders, number])
     rest = tuple(replaced(d) for d in op.definitions[first:])
     return replace(op, definitions=(*op.definitions[:first], new, *rest))
+
+
+def _everywhere(expr: Expr, axes: tuple[Axis, ...], op: Op) -> Expr:
+    """The expression without the guard that kept its reads inside: those that need it are padded; what they give
+    where it does not hold is read by nobody."""
+    extents: dict[Expr, Expr] = {Var(a.name): a.hi for a in axes}
+
+    def rule(e: Expr) -> Expr | None:
+        if not isinstance(e, Read) or e.boundary is not Boundary.NONE:
+            return None
+        shape = op.tensors[e.tensor].shape
+        if all(extents.get(i) == n for i, n in zip(e.index, shape, strict=True)):
+            return None
+        return padded(e, op.tensors)
+
+    return rewrite(expr, rule)
 
 
 def _fresh(op: Op, base: str) -> str:

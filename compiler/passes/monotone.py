@@ -7,7 +7,7 @@ the order below reaches the fixpoint in few rounds. Streaming stores come last: 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...ir.gir import Program
@@ -16,7 +16,7 @@ from .dead_store import DeadStore
 from .duplicate_load import DuplicateLoad
 from .hoist_invariant import HoistInvariant
 from .move_chain import MoveChain
-from .promote_level import PromoteLevel
+from .promote_level import UNLIMITED, PromoteLevel
 from .redundant_sync import RedundantSync
 from .store_to_load_forwarding import StoreToLoadForwarding
 from .view_folding import ViewFolding
@@ -35,15 +35,20 @@ REWRITES: tuple[Pass, ...] = (
 
 @dataclass(frozen=True)
 class Monotone:
-    """`max_rounds` bounds the work on programs that nobody would write by hand."""
+    """`max_rounds` bounds the work on programs that nobody would write by hand; `room`: see `PromoteLevel`."""
 
     max_rounds: int = 12
+    room: int = UNLIMITED
 
     name: ClassVar[str] = "monotone"
     form: ClassVar[str] = "gir"
 
     def run(self, program: Program) -> Program:
-        return fixpoint(program, REWRITES, self.max_rounds)
+        return fixpoint(program, self.rewrites, self.max_rounds)
+
+    @property
+    def rewrites(self) -> tuple[Pass, ...]:
+        return tuple(replace(p, room=self.room) if isinstance(p, PromoteLevel) else p for p in REWRITES)
 
 
 def fixpoint(program: Program, passes: Sequence[Pass], max_rounds: int) -> Program:

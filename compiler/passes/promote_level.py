@@ -58,14 +58,17 @@ from ...ir.gir_tools import (
 from ..index_math import Env, linear, program_env
 
 Loops = tuple[Loop, ...]
+UNLIMITED = 1 << 62  # bytes, where no machine is known
 
 
 @dataclass(frozen=True)
 class PromoteLevel:
-    """`reg_bytes`: of a buffer that becomes a tile; `sram_bytes`: of a temporary that becomes scratch."""
+    """`reg_bytes`: of a buffer that becomes a tile; `sram_bytes`: of a temporary that becomes scratch; `room`: of all
+    scratch of a kernel together, where the machine is known."""
 
     reg_bytes: int = 1024
     sram_bytes: int = 65536
+    room: int = UNLIMITED
 
     name: ClassVar[str] = "promote_level"
     form: ClassVar[str] = "gir"
@@ -144,6 +147,7 @@ class PromoteLevel:
         """The body of a kernel with temporaries that nobody else uses made scratch, where that is possible; their names
         are added to `gone`."""
         left = tensors
+        room = self.room - _scratch_bytes(body)
         while left:
             within = _within(body)
             homes = [_home(within[t.name]) for t in left]
@@ -152,13 +156,14 @@ class PromoteLevel:
                 break
             here = [t for t, h in zip(left, homes, strict=True) if h is not None and h[0] is home[0]]
             left = [t for t, h in zip(left, homes, strict=True) if h is not None and h[0] is not home[0]]
-            chosen = self.private(home, here, env)
+            chosen = self.private(home, here, env, room)
             if chosen:
+                room -= sum(c.bytes for c in chosen.values())
                 body = tuple(_replaced(s, home[0], chosen) for s in body)
                 gone.update(chosen)
         return body
 
-    def private(self, home: tuple[Loop, Loops], tensors: list[Tensor], env: Env) -> dict[str, _Scratch]:
+    def private(self, home: tuple[Loop, Loops], tensors: list[Tensor], env: Env, room: int) -> dict[str, _Scratch]:
         """The tensors of which each iteration of the loop touches only rows of its own, few enough to fit together."""
         outer = env
         for around in home[1]:
@@ -170,10 +175,12 @@ class PromoteLevel:
                 shape = tuple(const(home[0].step) if d == dim else e for d, e in enumerate(tensor.shape))
                 sizes = [as_int(outer.simplify(e)) for e in shape]
                 known = [s for s in sizes if s is not None]
-                if len(known) < len(sizes) or prod(known) * tensor.dtype.bytes > self.sram_bytes:
+                size = prod(known) * tensor.dtype.bytes
+                if len(known) < len(sizes) or size > min(self.sram_bytes, room):
                     continue
                 if uses.private(tensor.name, dim):
-                    out[tensor.name] = _Scratch(tensor, dim, shape)
+                    out[tensor.name] = _Scratch(tensor, dim, shape, size)
+                    room -= size
                     break
         return out
 
@@ -185,6 +192,13 @@ class _Scratch:
     tensor: Tensor
     dim: int
     shape: tuple[Expr, ...]
+    bytes: int
+
+
+def _scratch_bytes(body: Body) -> int:
+    """Of all scratch in a body; what is not known counts nothing."""
+    allocs = [s for s in walk_stmts(body) if isinstance(s, Alloc) and s.level is Level.SRAM]
+    return sum(prod(as_int(e) or 0 for e in a.shape) * a.dtype.bytes for a in allocs)
 
 
 def _in_register(stmt: Stmt, alloc: Alloc) -> Body | None:

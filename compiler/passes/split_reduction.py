@@ -54,7 +54,8 @@ class _Chunks:
 def split_reduction(op: Op, definition: str, factor: int, axis: str = "") -> Op:
     """`op` with the reduction (and its stream) split into chunks of `factor` elements.
 
-    Raises ScheduleError where there is no such reduction, or its range is read from a tensor.
+    Raises ScheduleError where there is no such reduction, its range is read from a tensor or depends on another axis,
+    or a stream's reductions depend on each other through a definition that is no reduction.
     """
     d = op.definition_of(definition)
     if d is None or not isinstance(d.body, Reduction):
@@ -64,11 +65,13 @@ def split_reduction(op: Op, definition: str, factor: int, axis: str = "") -> Op:
     stream = next((s for s in op.streams if any(c.target in d.target_names for c in s.components)), None)
     axes = {a.name: a for a in d.body.axes}
     chosen = axes.get(axis) if axis else d.body.axes[0]
-    if chosen is None or any(isinstance(e, Read) for b in (chosen.lo, chosen.hi) for e in walk(b)):
+    free = {a.name for a in d.axes} | set(axes)
+    bounds = [e for b in (chosen.lo, chosen.hi) for e in walk(b)] if chosen is not None else []
+    if chosen is None or any(isinstance(e, Read) or (isinstance(e, Var) and e.name in free) for e in bounds):
         raise ScheduleError(
             f"the axis '{axis or d.body.axes[0].name}' of '{definition}' cannot be split",
             d.location,
-            f"one of {', '.join(axes)}, with a range that reads no tensor",
+            f"one of {', '.join(axes)}, with a range that depends on no tensor and no other axis",
         )
     taken = used_names(op)
     chunks = _chunks(chosen, factor, taken)
@@ -174,6 +177,14 @@ def _merge(d: Definition, chunks: _Chunks, part: Mapping[str, str], repairs: Map
     if repair is not None:
         # The indices at which this definition refers to the others are their names for the axes (streams align them).
         index = {r.tensor: r.index for r in d.reads if r.tensor in part}
+        named = {e.name.partition(".")[2] for e in walk(repair) if isinstance(e, Param)}
+        through = named - {d.name, *index}
+        if through:
+            raise ScheduleError(
+                f"'{d.name}' depends on '{min(through)}' through another definition",
+                d.location,
+                "split before subexpressions are named (pass 'factor'), or inline them",
+            )
 
         def value(e: Expr) -> Expr | None:
             if not isinstance(e, Param):

@@ -31,6 +31,21 @@ def test_nothing_to_name() -> None:
     assert len(Factor().run(op).definitions) == 1
 
 
+def test_what_a_guard_keeps_inside_is_padded() -> None:
+    """Found by `make fuzz`: the new definition has no guard, and read past the end."""
+    text = """op f(x: f32[N], v: f32[N, E]) -> (y: f32[E]) {
+      y[e] = sum[j: N where j + 3 < N and N > 5] (exp(x[j + 3]) + exp(x[5])) * v[j, e]
+    }"""
+    op = parse_op(text)
+    out = Factor().run(op)
+    verify(out)
+    assert len(out.definitions) > 1
+    rng = np.random.default_rng(0)
+    for n in (4, 9):
+        inputs = {"x": rng.standard_normal(n).astype("f4"), "v": rng.standard_normal((n, 3)).astype("f4")}
+        np.testing.assert_allclose(interpret(out, inputs, {})["y"], interpret(op, inputs, {})["y"], rtol=1e-6)
+
+
 def test_gathers_stay_under_their_guard() -> None:
     text = """op f(x: f32[K], p: i64[M, N], v: f32[E]) -> (y: f32[M, E]) {
       y[i, e] = sum[j where p[i, j] >= 0] exp(x.clamp[p[i, j]]) * v[e]

@@ -335,6 +335,7 @@ def test_large_outputs_are_reused_and_aligned() -> None:
 
 
 def test_poisoned_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failure 8: with WEFT_POISON nothing left over from an earlier call can stand for a result."""
     monkeypatch.setenv("WEFT_POISON", "1")
     assert np.isnan(memory.empty((7,), np.dtype(np.float32))).all()
 

@@ -100,7 +100,8 @@ def test_default_plans(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_random_plans(name: str) -> None:
-    """Walks over the search's own neighbours."""
+    """Walks over the search's own neighbours. Failure 28: reductions fused with elementwise work; the op itself, not
+    fused, says what is right."""
     op = parse_op(PROGRAMS[name])
     rng = random.Random(name)
     extents = {s.name: rng.choice((3, 7, 17, 21)) for s in op.symbols}
@@ -113,6 +114,23 @@ def test_random_plans(name: str) -> None:
             plan = make_plan(chosen.op, MACHINE, choices)
             choices = rng.choice(list(neighbours(Candidate("", choices, plan, chosen.op, 0.0, 0.0, ""))))
         check(op, extents, choices, symbolic=False, number=number)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_failure_3_odd_tiles(name: str) -> None:
+    """Failure 3: sizes that nothing divides, and that the search would not try, crash nothing."""
+    op = parse_op(PROGRAMS[name])
+    rng = random.Random(f"odd {name}")
+    extents = {s.name: rng.choice((1, 5, 11, 23)) for s in op.symbols}
+    for number in range(2):
+        odd = Choices(
+            vectors=rng.choice((3, 5, 7)),
+            rows=rng.choice((1, 3, 5, 11)),
+            stream=rng.choice((1, 7, 33)),
+            chunk=rng.choice((1, 17, 100)),
+            root_rows=rng.choice((0, 1, 5, 13)),
+        )
+        check(op, extents, odd, symbolic=False, number=number)
 
 
 def test_weighted_sum_is_one_kernel_without_a_square_buffer() -> None:
@@ -139,6 +157,22 @@ def test_long_rows_are_split_over_units() -> None:
     op = specialise(parse_op("op total(x: f32[N]) -> (y: f32) { y = sum[i] x[i] }"), {"N": 1 << 24})
     result = lower(op, MACHINE, LowerOptions())
     assert len(result.program.kernels) == 2  # partial sums, then their merge
+
+
+def test_streams_over_long_rows_are_split_over_units() -> None:
+    """Few queries and many keys. Found by `make fuzz`: the weights had been named before the stream was split."""
+    extents = {"M": 1, "N": 20000, "K": 3, "E": 5}
+    op = specialise(parse_op(PROGRAMS["weights"].replace("j <= i", "j != i")), extents)
+    result = lower(op, MACHINE, LowerOptions())
+    assert "split" in {c.alternative for c in result.report.candidates}
+    split = next(a.op for a in alternatives(op, MACHINE) if a.label == "split")
+    inputs = inputs_of(op, {})
+    want = run_op(op, inputs, {})["y"]
+    np.testing.assert_allclose(run_op(split, inputs, {})["y"], want, rtol=2e-4, atol=2e-5)
+    program = write_out(split, MACHINE, Choices()).program
+    arrays = {t.name: inputs.get(t.name, np.empty([as_int(e) or 0 for e in t.shape], "f4")) for t in program.tensors}
+    get_target("cpu").load(program)([a.ctypes.data for a in arrays.values()], [], 2)
+    np.testing.assert_allclose(arrays["y"], want, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["softmax", "weights", "epilogue", "columns"])

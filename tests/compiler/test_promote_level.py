@@ -72,3 +72,11 @@ def test_a_private_temporary_becomes_scratch() -> None:
 def test_a_shared_temporary_stays() -> None:
     assert unchanged(PASS, ROWS.format(row="N - 4 - i + @0"))
     assert unchanged(PromoteLevel(sram_bytes=128), ROWS.format(row="i + @0"))
+
+
+def test_temporaries_that_do_not_fit_together_stay() -> None:
+    """Found by `make fuzz`: each of them fitted."""
+    text = ROWS.format(row="i + 3 - @0").replace("{\n", "{\nalloc s: f32[16] sram\nstore s[0] = 1.0\n", 1)
+    for room, levels in ((319, [Level.SRAM]), (320, [Level.SRAM, Level.SRAM])):
+        out = PromoteLevel(reg_bytes=0, room=room).run(program(text))
+        assert [s.level for s in walk(out.kernels[0].body) if isinstance(s, Alloc)] == levels

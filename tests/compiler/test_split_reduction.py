@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from equivalence import assert_same, random_inputs
 from stream_simulator import simulate
+from weft.compiler.passes.factor import Factor
 from weft.compiler.passes.normal import normalise
 from weft.compiler.passes.split_reduction import SplitReduction, split_reduction
 from weft.ir.errors import ScheduleError
@@ -118,6 +119,12 @@ def test_refusals() -> None:
     ragged = parse_op("op f(x: f32[M, N], n: i64[M]) -> (y: f32[M]) { y[i] = sum[j in 0..n[i]] x.clamp[i, j] }")
     with pytest.raises(ScheduleError, match="cannot be split"):
         split_reduction(ragged, "y", 4)
+    triangle = parse_op("op f(x: f32[M, M]) -> (y: f32[M]) { y[i] = sum[j in 0..i + 1] x[i, j] }")
+    with pytest.raises(ScheduleError, match="cannot be split"):
+        split_reduction(triangle, "y", 4)
+    factored = Factor().run(normalise(parse_op(WEIGHTED)))
+    with pytest.raises(ScheduleError, match="depends on 'm' through another definition"):
+        split_reduction(factored, "l", 4)
     with pytest.raises(ScheduleError, match="no reduction"):
         split_reduction(ragged, "x", 4)
     with pytest.raises(ScheduleError, match="chunks of 0"):

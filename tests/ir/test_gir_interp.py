@@ -133,6 +133,7 @@ def test_narrow_storage_rounds_and_wraps() -> None:
 
 
 def test_undefined_memory_shows() -> None:
+    """Failure 8: what was never written, or not by this iteration, is no number that looks right."""
     _, y = run("loop i in 0..M { loop j in 0..N { v = load t0[i, j]\n store y[i, j] = v } }")
     assert np.isnan(y).all()
     body = "loop i in 0..M { alloc s: i32[1] sram\n v = load s[0]\n loop j in 0..N { store y[i, j] = f32(v) } }"
@@ -163,6 +164,7 @@ def test_undefined_memory_shows() -> None:
 )
 @pytest.mark.parametrize("order", ["forward", "reverse", "shuffle"])
 def test_mistakes_are_errors(body: str, message: str, order: str) -> None:
+    """Failure 4 and failure 6 where they happen: accesses outside, and what is shared without a sync between."""
     with pytest.raises(VerifyError, match=message):
         run(body, unit_order=order)
 

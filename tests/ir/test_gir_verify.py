@@ -167,10 +167,17 @@ def test_what_cannot_be_proved_is_reported() -> None:
 
 
 def test_races_are_reported() -> None:
+    """Failure 6: a missing barrier. The interpreter finds what is reported here (`test_mistakes_are_errors`)."""
     reported = check("parallel unit i in 0..M { loop j in 0..N { store y[j // 2, 0] = 1.0 where j < M and N > 0 } }")
     assert any(u.startswith("race") for u in reported)
     copies = check(COPY % "store<16> t0[i, j] = 1.0")
     assert any("share an element" in u for u in copies)
+    exchange = """parallel unit i in 0..M { store t0[i, 0] = 1.0 where N > 0
+      sync dram
+      v = load t0[M - 1 - i, 0] where N > 0 else 0.0 }"""
+    assert not any(u.startswith("race") for u in check(exchange))
+    assert any(u.startswith("race") for u in check(exchange.replace("sync dram", "sync sram")))
+    assert any(u.startswith("race") for u in check(exchange.replace("sync dram", "")))
 
 
 def test_mutable_indices_are_not_trusted_across_statements() -> None:
