@@ -15,6 +15,7 @@ from weft.backends.host import machine_name
 from weft.backends.machine import Machine
 from weft.backends.target import get_target
 from weft.compiler.axes import unify_axes
+from weft.compiler.instantiate import instantiate
 from weft.compiler.lower import write_out
 from weft.compiler.neighbours import neighbours
 from weft.compiler.passes.base import Pass, run_passes
@@ -26,6 +27,7 @@ from weft.compiler.passes.split_reduction import SplitReduction
 from weft.compiler.passes.wavefront import Wavefront
 from weft.compiler.pipeline import FINISH, STORED_PASSES
 from weft.compiler.planner import Choices, make_plan
+from weft.compiler.refusals import refusal, scratch_refusal
 from weft.compiler.search import Candidate
 from weft.ir import gir
 from weft.ir.binding import specialise
@@ -112,15 +114,26 @@ def attempt(op: Op, steps: Sequence[Pass]) -> tuple[Op, list[str]]:
 
 
 def random_choices(op: Op, machine: Machine, rng: random.Random) -> Choices:
+    """Steps that the search would refuse are not made."""
     choices = Choices()
     for _ in range(rng.choice(STEPS)):
-        plan = make_plan(recomputed(op, choices.recompute), machine, choices)
+        current = recomputed(op, choices.recompute)
+        plan = make_plan(current, machine, choices)
         kinds: dict[str, list[Choices]] = {}
-        for other in neighbours(Candidate("", choices, plan, op, 0.0, 0.0, "")):
+        for other in neighbours(Candidate("", choices, plan, current, 0.0, 0.0, "")):
             kinds.setdefault(" ".join(changed(choices, other)), []).append(other)
         if kinds:
-            choices = rng.choice(kinds[rng.choice(sorted(kinds))])
+            step = rng.choice(kinds[rng.choice(sorted(kinds))])
+            choices = step if is_legal(op, machine, step) else choices
     return choices
+
+
+def is_legal(op: Op, machine: Machine, choices: Choices) -> bool:
+    op = recomputed(op, choices.recompute)
+    plan = make_plan(op, machine, choices)
+    if refusal(op, plan, choices, machine) is not None:
+        return False
+    return scratch_refusal(instantiate(op, plan, machine.sram_bytes), machine) is None
 
 
 def changed(a: Choices, b: Choices) -> list[str]:
