@@ -126,7 +126,7 @@ class ChainOp:
         return self.define(f"i: {rows}, e: {out}", f"{o}[i, e] / {total}[i]"), rows, out
 
     def moments(self, a: str, rows: str, columns: str) -> tuple[str, str, str]:
-        mean = self.define(f"i: {rows}", f"(sum[j: {columns}] {a}[i, j]) / f32({columns})", "u")
+        mean = self.define(f"i: {rows}", f"(sum[j: {columns}] {a}[i, j]) / f32({columns})", "a")
         var = self.define(f"i: {rows}", f"(sum[j: {columns}] ({a}[i, j] - {mean}[i]) ** 2) / f32({columns})", "v")
         scale = self.rng.choice(("1.0", f"{self.array(columns)}[j]"))
         value = f"({a}[i, j] - {mean}[i]) * rsqrt({var}[i] + 0.125) * {scale}"
