@@ -15,7 +15,8 @@ index in its condition).
               overhead (2 cycles an iteration) and launch. A plain store also reads its line (`dram_allocate`); a
               streaming store does not.
 
-Dram time grows where accesses come in short runs of neighbouring addresses, by 1 + RUN_LOST / (run + line) bytes.
+Dram time grows where accesses come in short runs of neighbouring addresses, by 1 + RUN_LOST / (run + line) bytes; by
+STREAM_LOST in place of RUN_LOST for stores past the caches, which nothing waits for.
 
 `compulsory` counts every input element that is used once and every output once: no schedule moves less.
 """

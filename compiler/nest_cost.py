@@ -54,6 +54,7 @@ _FIT = 0.75  # share of a cache that a working set may fill
 _NO_END = 1e15  # larger than any extent
 _ITERATION_CYCLES = 2.0
 RUN_LOST = 384.0  # bytes of dram time lost where a run of neighbouring addresses ends (a page walk, no prefetch)
+STREAM_LOST = 80.0  # the same of stores past the caches, which nothing waits for (a page of dram is opened)
 
 
 @dataclass(slots=True)
@@ -286,7 +287,7 @@ class NestModel:
             if not buffer.scratch:
                 run = run_of(access, shape, loops, self.symbols, buffer.extents) * buffer.element
                 key = (access.buffer, kind)
-                lost = RUN_LOST / (run + self.machine.line_bytes)
+                lost = (STREAM_LOST if kind is Kind.STREAM else RUN_LOST) / (run + self.machine.line_bytes)
                 self.stretch[key] = min(self.stretch.get(key, math.inf), 1.0 + lost)
 
         match stmt:

@@ -73,6 +73,7 @@ class KernelPlanner:
         self.order = list(dict.fromkeys(a.name for d in self.definitions for a in all_axes(d)))
         self.serial, self.independent = fronts(op, group, choices.enough_parallelism)
         self.roots = root_axes(op, group) + self.independent
+        self.goes_along = self.as_read()
         self.lanes_of = choose_lanes(op, group, external, self.roots, choices)
         found = shared_passes(op, group) if choices.stream != 0 else []
         wanted = [p for p in found if choices.stream is not None or self._stream_pays(p.members)]
@@ -83,6 +84,25 @@ class KernelPlanner:
         wide = {axis for tile in self.tiles.values() for axis in tile}
         self.passes = [p for p in wanted if self._held(p) <= set(self.roots) - wide]
         self.held = {axis for p in self.passes for axis in self._held(p) | self._better_held(p) - wide}
+
+    def as_read(self) -> list[str]:
+        """The root axes in the order in which the largest input lies in memory, where that is not the order of the
+        results and nothing is reduced or ordered; else none. What is read on and on is fetched ahead by the processor,
+        while results that go past the caches in whole lines wait for nothing, wherever they go."""
+        if any(reduction_axes(d) or d.is_recurrence or is_special(d) for d in self.definitions):
+            return []
+        orders: list[tuple[int, list[str]]] = []
+        for definition in self.definitions:
+            for read, along in zip(definition.reads, strides(definition), strict=True):
+                producer = self.op.definition_of(read.tensor)
+                if (producer is None or producer.name not in self.names) and is_plain(read):
+                    axes = [i.name for i in read.index if isinstance(i, Var)]
+                    orders.append((prod(self.sizes[a] for a in along), axes))
+        largest = max((size for size, _ in orders), default=0)
+        wanted = [order for size, order in orders if size == largest]
+        if not wanted or self.roots in wanted or sorted(wanted[0]) != sorted(self.roots):
+            return []
+        return wanted[0]
 
     def _held(self, passed: Passed) -> frozenset[str]:
         """Axes that the ends of the pass depend on: one iteration of each must hold all of it."""
@@ -144,10 +164,15 @@ class KernelPlanner:
                 needed[axis] = LINE_ELEMENTS
         heavy = any(is_contraction(d) for d in self.definitions)
         lane_axes = {self.lanes_of[d.name] for d in self.definitions} - {None}
+        order = self.roots
+        if self.goes_along:
+            order = self.goes_along
+            if needed[order[-1]] > 1:
+                lane_axes = {order[-1]}
         out: list[tuple[str, int]] = []
         others = prod(self.sizes[r] for r in self.roots if r not in lane_axes)
         given = {} if self.serial else dict(self.choices.parallel)
-        for axis in sorted(self.roots, key=lambda r: r != self.choices.outer):
+        for axis in sorted(order, key=lambda r: r != self.choices.outer):
             size = self.sizes[axis]
             tile = needed[axis]
             if axis in self.held:
@@ -160,7 +185,7 @@ class KernelPlanner:
                 if heavy and self.choices.root_rows and size > 1:
                     tile = self.choices.root_rows
             elif axis in lane_axes:
-                tile = self._lane_chunk(axis, tile, others, heavy)
+                tile = self._lane_chunk(axis, tile, others, heavy, lane_axes == {axis})
                 if tile >= size and others >= self.choices.enough_parallelism:
                     continue  # the whole axis stays inside
             elif heavy:
@@ -171,12 +196,12 @@ class KernelPlanner:
     def _rounded(self, axis: str, step: int) -> int:
         return max(step, -(-self.sizes[axis] // step) * step)
 
-    def _lane_chunk(self, axis: str, tile: int, others: int, heavy: bool) -> int:
+    def _lane_chunk(self, axis: str, tile: int, others: int, heavy: bool, alone: bool) -> int:
         if heavy or self.serial:
             return tile
         size = self.sizes[axis]
         maps = not any(reduction_axes(d) for d in self.definitions)
-        if others >= self.choices.enough_parallelism and maps and set(self.lanes_of.values()) == {axis}:
+        if others >= self.choices.enough_parallelism and maps and alone:
             return size
         share = max(tile, -(-size // (self.machine.units * 4) // tile) * tile)
         return max(tile, min(self.choices.chunk // tile * tile, share))

@@ -20,6 +20,7 @@ from weft.ir.binding import specialise
 from weft.ir.expr import Var, as_int
 from weft.ir.gir import Role
 from weft.ir.gir_interp import interpret as run_gir
+from weft.ir.gir_printer import print_program
 from weft.ir.gir_verify import verify
 from weft.ir.op import Op
 from weft.ir.op_interp import interpret as run_op
@@ -224,3 +225,11 @@ def test_scratch_read_along_another_axis_is_not_read_past_its_end() -> None:
     }"""
     verified(text, {"N": 5}, Choices())
     verified(text, {}, Choices())
+
+
+def test_permutations_run_along_what_they_read() -> None:
+    op = parse_op("op t(x: f32[B, M, N]) -> (y: f32[B, N, M]) { y[b, j, i] = x[b, i, j] }")
+    op = specialise(op, {"B": 4, "M": 2048, "N": 4096})
+    text = print_program(lower(op, MACHINE, LowerOptions()).program)
+    assert text.index("unit b") < text.index("unit i") < text.index("loop j")
+    assert "streaming" in text
