@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ...ir import gir
 from ...ir.expr_text import print_expr
+from .placement_ir import MASK_BYTES, SELF_BYTES
 from .runtime_ir import MAX_THREADS, POOL_BYTES, is_darwin, runtime_ir
 
 
@@ -24,10 +25,11 @@ def library_ir(program: gir.Program, triple: str) -> str:
     text = _GLUE + (_CORES_IN_MASK if "linux" in triple else _CORES_ONLINE)
     values = {
         "NAME": f"{c_name(program)}_call",
+        "MASK": str(MASK_BYTES),
         "PROCESSORS": "58" if is_darwin(triple) else "84",  # _SC_NPROCESSORS_ONLN
         "POOL": str(POOL_BYTES),
         "MOST": str(MAX_THREADS),
-        "MASK": str(_MASK_BYTES),
+        "SELF": str(SELF_BYTES),
     }
     for name, value in values.items():
         text = text.replace(f"${name}", value)
@@ -114,7 +116,7 @@ more:
   %enough = icmp sge i64 %next, %count
   br i1 %enough, label %unlock, label %create
 create:
-  %self = call ptr @calloc(i64 1, i64 128)
+  %self = call ptr @calloc(i64 1, i64 $SELF)
   %none = icmp eq ptr %self, null
   br i1 %none, label %unlock, label %fill
 fill:
@@ -146,15 +148,12 @@ unlock:
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
-_MASK_BYTES = 1024  # of 8192 processors; a kernel of Linux that has more refuses, which counts as one
-
 _CORES_IN_MASK = """
-declare i32 @sched_getaffinity(i32, i64, ptr)
 declare i64 @llvm.ctpop.i64(i64)
 
 define internal i64 @weft_cores() {
 start:
-  %mask = alloca [$MASK x i8], align 8
+  %mask = alloca [$MASK x i8], align 8  ; a system with more cores refuses, which counts as one
   call void @llvm.memset.p0.i64(ptr %mask, i8 0, i64 $MASK, i1 false)
   %failed = call i32 @sched_getaffinity(i32 0, i64 $MASK, ptr %mask)
   br label %word

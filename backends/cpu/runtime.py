@@ -9,6 +9,7 @@ from functools import cache
 
 from .interface import SLOT_BYTES
 from .jit import Loaded, Processor, load_code, process_code
+from .placement_ir import SELF_BYTES
 from .runtime_ir import MAX_THREADS, POOL_BYTES, runtime_ir
 
 
@@ -48,7 +49,7 @@ class Pool:
                 self.threads += 1
 
     def _start(self, number: int) -> bool:
-        memory = _leaked(128)
+        memory = _leaked(SELF_BYTES)
         ctypes.c_uint64.from_buffer(memory, 0).value = ctypes.addressof(self._memory)
         ctypes.c_uint64.from_buffer(memory, 8).value = number
         ctypes.c_uint64.from_buffer(memory, 32 + 16).value = self.grow

@@ -5,11 +5,13 @@ One `pool` (zeroed memory) holds the published loop and the state of the team:
   offset  what
        0  parallel_for's address (kernels call through it)
       16  gate: generation << 32 | open bit 16 | number of helpers inside (bits 0..15)
-      24  body, 32 arguments, 40 total, 48 smallest piece, 56 threads
+      24  body, 32 arguments, 40 total, 48 smallest piece, 56 threads, 64 the caller's core
+      72  what waking takes, in ns, and 80 when the last loop ended
      192  busy flag
      256  sleepers
      320  mutex, 448 condition variable
      640  homes: for each thread a line with the next iteration and the end of its share
+    then  times: for some loops (a hash of body and total), which one it was and how long its work took
 
 `parallel_for` publishes a loop by opening a new generation of the gate, works itself, closes the gate and waits only
 for helpers that came in: one that is still asleep is never waited for. A caller that finds the team busy runs its loop
@@ -18,16 +20,26 @@ had there; it takes pieces of it, first large ones, then small ones, and then pi
 self-scheduling, Polychronopoulos and Kuck 1987, in each share).
 
 Who has nothing to do spins for a moment, then gives its core to anyone who wants it at every look, and after SPIN_NS
-sleeps on the condition variable: beside other busy teams nothing is taken from them that they could use.
+sleeps on the condition variable: beside other busy teams nothing is taken from them that they could use. Waking a
+helper costs the caller microseconds (many, on a virtual machine), and it is some times that until the helper is there:
+a loop that took little time the last time it ran wakes nobody, unless loops follow each other so closely that the
+helper will be awake for the next one. Where helpers run: placement_ir.py.
 """
 
 from __future__ import annotations
 
+from .placement_ir import placement_ir
+
 MAX_THREADS = 1024
-POOL_BYTES = 640 + 64 * MAX_THREADS
+TIMES = 256  # a power of two
+TIMES_AT = 640 + 64 * MAX_THREADS
+POOL_BYTES = TIMES_AT + 16 * TIMES
 OPEN = 1 << 16
 SPIN_NS = 50_000  # a helper without work goes to sleep after this
 POLITE_NS = 4_000  # who waits longer offers its core to others
+LITTLE_NS = 4_000  # of work: not worth a helper
+ROUSE_MOST_NS = 25_000  # what waking is believed to take, at most
+ROUSE_WORTH = 4  # work that is worth waking a helper, in times that waking takes
 LOOKS = 32  # between two looks at the clock
 PIECES = 32  # a share's smallest piece is this part of it
 
@@ -58,8 +70,13 @@ def runtime_ir(triple: str) -> str:
         "LOOKS": str(LOOKS),
         "PIECES": str(PIECES),
         "MOST": str(MAX_THREADS),
+        "LITTLE_NS": str(LITTLE_NS),
+        "ROUSE_MOST": str(ROUSE_MOST_NS),
+        "ROUSE_WORTH": str(ROUSE_WORTH),
+        "TIMES_AT": str(TIMES_AT),
+        "LAST_TIME": str(TIMES - 1),
     }
-    text = _TEXT
+    text = _TEXT + placement_ir(triple)
     for name in sorted(values, key=len, reverse=True):
         text = text.replace(f"${name}", values[name])
     return text
@@ -202,6 +219,33 @@ publish:
   %mutex = getelementptr i8, ptr %pool, i64 320
   %condition = getelementptr i8, ptr %pool, i64 448
   store i64 0, ptr %turns
+  %core.at = getelementptr i8, ptr %pool, i64 64
+  %core = call i32 @core()
+  store i32 %core, ptr %core.at
+  %body.number = ptrtoint ptr %body to i64
+  %body.spread = lshr i64 %body.number, 4
+  %key = xor i64 %body.number, %total
+  %mixed = xor i64 %body.spread, %total
+  %row = and i64 %mixed, $LAST_TIME
+  %times = getelementptr i8, ptr %pool, i64 $TIMES_AT
+  %key.at = getelementptr [16 x i8], ptr %times, i64 %row
+  %work.at = getelementptr i8, ptr %key.at, i64 8
+  %key.known = load i64, ptr %key.at
+  %work.known = load i64, ptr %work.at
+  %known = icmp eq i64 %key.known, %key
+  %began = call i64 @clock(ptr %time)
+  %rousing.at = getelementptr i8, ptr %pool, i64 72
+  %rousing = load i64, ptr %rousing.at
+  %ended.at = getelementptr i8, ptr %pool, i64 80
+  %ended.last = load i64, ptr %ended.at
+  %gap = sub i64 %began, %ended.last
+  %lonely = icmp sgt i64 %gap, $SPIN_NS
+  %worth = mul i64 %rousing, $ROUSE_WORTH
+  %short = icmp slt i64 %work.known, %worth
+  %little = icmp slt i64 %work.known, $LITTLE_NS
+  %not.now = and i1 %short, %lonely
+  %not.worth = or i1 %little, %not.now
+  %nap = and i1 %known, %not.worth
   %share = udiv i64 %total, %threads
   %rest = urem i64 %total, %threads
   %part = udiv i64 %share, $PIECES
@@ -237,19 +281,37 @@ open:
   %sleepers = load i64, ptr %sleepers.at
   %unlocked = call i32 @pthread_mutex_unlock(ptr %mutex)
   %helpers = sub i64 %threads, 1
-  %calls = call i64 @llvm.smin.i64(i64 %sleepers, i64 %helpers)
+  %useful = call i64 @llvm.smin.i64(i64 %sleepers, i64 %helpers)
+  %calls = select i1 %nap, i64 0, i64 %useful
   br label %rouse
 rouse:
   %woken = phi i64 [ 0, %open ], [ %woken.next, %wake ]
+  %from.then = phi i64 [ %began, %open ], [ %from.now, %wake ]
   %enough = icmp sge i64 %woken, %calls
   br i1 %enough, label %help, label %wake
 wake:
   %signalled = call i32 @pthread_cond_signal(ptr %condition)
   %woken.next = add i64 %woken, 1
+  %from.now = call i64 @clock(ptr %time)
+  %took = sub i64 %from.now, %from.then
+  %took.most = call i64 @llvm.smin.i64(i64 %took, i64 $ROUSE_MOST)
+  %rousing.before = load i64, ptr %rousing.at
+  %change = sub i64 %took.most, %rousing.before
+  %some = sdiv i64 %change, 4
+  %rousing.after = add i64 %rousing.before, %some
+  store i64 %rousing.after, ptr %rousing.at
   br label %rouse
 help:
   call void @work(ptr %pool, ptr %slot, i64 0)
   %closed = atomicrmw and ptr %gate.at, i64 $OPEN_MASK acq_rel
+  %ended = call i64 @clock(ptr %time)
+  %elapsed = sub i64 %ended, %began
+  %came = and i64 %closed, 65535
+  %workers = add i64 %came, 1
+  %work = mul i64 %elapsed, %workers
+  store i64 %ended, ptr %ended.at
+  store i64 %key, ptr %key.at
+  store i64 %work, ptr %work.at
   br label %wait
 wait:
   %now = load atomic i64, ptr %gate.at acquire, align 8
@@ -266,8 +328,8 @@ done:
   ret void
 }
 
-; A helper thread. `%self`: pool, its number (from 1), then at 32 its scratch arena. It sleeps through generations it
-; does not join.
+; A helper thread. `%self`: pool, its number (from 1), at 32 its scratch arena, at 64 its masks. It sleeps through
+; generations that it does not join.
 define ptr @weft_helper(ptr %self) {
 start:
   %time = alloca [2 x i64]
@@ -317,7 +379,10 @@ awake:
   %unlocked = call i32 @pthread_mutex_unlock(ptr %mutex)
   br label %look.first
 look.first:
-  %gate.first = phi i64 [ %gate.polled, %poll ], [ %gate.checked, %awake ]
+  %core.at = getelementptr i8, ptr %pool, i64 64
+  %core = load i32, ptr %core.at
+  %useful = call i1 @leave_core(ptr %self, i32 %core)
+  %gate.first = load atomic i64, ptr %gate.at acquire, align 8
   br label %look
 look:
   %gate = phi i64 [ %gate.first, %look.first ], [ %gate.retry, %retry ]
@@ -328,7 +393,8 @@ look:
   %threads = load i64, ptr %threads.at
   %rank = add i64 %inside, 1
   %room = icmp slt i64 %rank, %threads
-  %may = and i1 %open, %room
+  %possible = and i1 %open, %room
+  %may = and i1 %possible, %useful
   br i1 %may, label %enter, label %idle
 enter:
   %entered = add i64 %gate, 1
