@@ -1,4 +1,4 @@
-"""`weft machine [NAME | FILE] [--measure [--out FILE] [--seconds S] [--threads N]] [--json]`."""
+"""`weft machine [NAME | FILE] [--measure [--out FILE] [--seconds S]] [--json]`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,13 @@ from ...ir.errors import TargetError, UserError
 @click.option("--measure", is_flag=True, help="Measure this machine and write its description.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to write it.")
 @click.option("--seconds", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, help="How long.")
-@click.option("--threads", type=click.IntRange(1, 4096), help="Threads of what is measured on all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def command(
-    name: str | None, measure: bool, out: Path | None, seconds: float, threads: int | None, as_json: bool
-) -> None:
+def command(name: str | None, measure: bool, out: Path | None, seconds: float, as_json: bool) -> None:
     """Show a machine description, the one in use by default, or measure this machine."""
     if measure:
         if name is not None:
             raise click.UsageError("--measure is of this machine: it takes no NAME")
-        path, warnings = measured(out, seconds, threads)
+        path, warnings = measured(out, seconds)
         shown = read_description(path)
         if not as_json:
             click.echo(f"written     {path}")
@@ -38,8 +35,8 @@ def command(
             if warnings:
                 click.echo(f"unsteady    {', '.join(warnings)}: measure again while nothing else runs")
     else:
-        if out is not None or threads is not None:
-            raise click.UsageError("--out and --threads go with --measure")
+        if out is not None:
+            raise click.UsageError("--out goes with --measure")
         shown = chosen(name)
     click.echo(json.dumps(as_data(shown), indent=2) if as_json else describe(shown))
 
@@ -58,7 +55,7 @@ def chosen(name: str | None) -> Description:
         raise TargetError(f"unknown machine '{name}'", remedy=f"one of {known}, or the path of a .toml file") from None
 
 
-def measured(out: Path | None, seconds: float, threads: int | None) -> tuple[Path, tuple[str, ...]]:
+def measured(out: Path | None, seconds: float) -> tuple[Path, tuple[str, ...]]:
     """Measure and write; the file, and the figures that moved. Raises UserError."""
     from ..machine.measure import measure
     from .tune import progress_bar
@@ -72,7 +69,7 @@ def measured(out: Path | None, seconds: float, threads: int | None) -> tuple[Pat
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     with progress_bar("measuring") as progress:
-        found = measure(seconds, threads, progress)
+        found = measure(seconds, progress=progress)
     with written_whole(path) as temporary:
         temporary.write_text(found.text, encoding="utf-8")
     return path, found.unsteady

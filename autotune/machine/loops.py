@@ -21,6 +21,7 @@ from ...ir.errors import InternalError
 
 CHAINS = 12  # independent accumulators: more than latency times throughput of any machine of this kind
 WIDE = 8  # vectors that a turn of a memory loop moves
+PATIENCE = 1 << 28  # looks, about a second: the thread that is waited for may have failed
 TICKS = 64  # additions of a turn of `ticks`
 MIX = ("fma", "fadd", "fmul", "add", "xor", "shl")  # what a vector function is made of
 
@@ -214,9 +215,13 @@ start:
   %before = atomicrmw add ptr %count, i64 1 seq_cst
   br label %loop
 loop:
+  %turn = phi i64 [ 0, %start ], [ %turn.next, %loop ]
   %now = load atomic i64, ptr %count seq_cst, align 8
   %all = icmp uge i64 %now, %n
-  br i1 %all, label %end, label %loop
+  %turn.next = add i64 %turn, 1
+  %long = icmp ugt i64 %turn, {PATIENCE}
+  %go = or i1 %all, %long
+  br i1 %go, label %end, label %loop
 end:
   ret void
 }}

@@ -37,7 +37,8 @@ class Team:
     def close(self) -> None:
         """End the threads, and let the caller run on any core again."""
         self._job = None
-        self._start.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):  # somebody was interrupted while waiting
+            self._start.wait()
         if self._cpus:
             os.sched_setaffinity(0, self._cpus)
 
@@ -48,15 +49,15 @@ class Team:
 
     def _serve(self, k: int) -> None:
         self._pin(k)
-        while True:
-            self._start.wait()
-            if self._job is None:
-                return
-            try:
-                self._job(k)
-            except BaseException as error:  # the caller is told
-                self._errors.append(error)
-            finally:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            while True:
+                self._start.wait()
+                if self._job is None:
+                    return
+                try:
+                    self._job(k)
+                except BaseException as error:  # the caller is told
+                    self._errors.append(error)
                 self._end.wait()
 
 

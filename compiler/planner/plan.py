@@ -33,7 +33,6 @@ from .groups import Passed, fronts, make_groups, root_axes, shared_passes
 from .lanes import choose_lanes, register_tile
 from .nests import NestBuilder
 
-LINE_ELEMENTS = 16
 FRONT_TILES = 2  # tiles in flight, per unit, of a recurrence that runs front by front
 
 
@@ -63,6 +62,7 @@ class KernelPlanner:
         self.group = group
         self.external = external
         self.machine = machine
+        self.line = max(1, machine.line_bytes // 4)  # elements of four bytes in a cache line
         self.choices = choices
         self.definitions = members(op, group)
         self.names = set(group)
@@ -145,7 +145,7 @@ class KernelPlanner:
         if None in bounds or not goes_back(definition, axis, tiles[axis]):
             return 1
         size = self.sizes[self.serial] // (4 * FRONT_TILES * self.machine.units)
-        return min(max(LINE_ELEMENTS, size), max(1, self.sizes[self.serial]))
+        return min(max(self.line, size), max(1, self.sizes[self.serial]))
 
     @cached_property
     def root_tiles(self) -> list[tuple[str, int]]:
@@ -159,9 +159,9 @@ class KernelPlanner:
                     needed[axis] = max(needed[axis], size)
         for axis in self.roots:
             iterations = prod(self.sizes[r] // needed[r] for r in self.roots)
-            enough = iterations >= LINE_ELEMENTS * self.machine.units * 4
+            enough = iterations >= self.line * self.machine.units * 4
             if needed[axis] == 1 and enough and self._needs_line(axis):
-                needed[axis] = LINE_ELEMENTS
+                needed[axis] = self.line
         heavy = any(is_contraction(d) for d in self.definitions)
         lane_axes = {self.lanes_of[d.name] for d in self.definitions} - {None}
         order = self.roots
