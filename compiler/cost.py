@@ -1,8 +1,8 @@
 """The cost model: what a scheduled program moves and computes, how long that takes, and what binds.
 
 Everything is counted statically: each instruction times the iterations of the loops around it (symbols are given;
-loops bounded by data run `ASSUMED_TRIPS` times; a branch runs its sides in the proportion found by sampling the loop
-index in its condition).
+loops that data ends run most of the way that their other bounds and their tensors allow; a branch runs its sides in the
+proportion found by sampling the loop index in its condition).
 
     bytes     dram, l3, l2: misses of the cache above by the footprint model (footprint.py); l1: bytes of all loads
               and stores; sram: those of scratch tiles
@@ -15,6 +15,8 @@ index in its condition).
               overhead (2 cycles an iteration) and launch. A plain store also reads its line (`dram_allocate`); a
               streaming store does not.
 
+A program whose tensors all fit in half of the last cache finds them there: its memory is as fast as that cache.
+
 Dram time grows where accesses come in short runs of neighbouring addresses, by 1 + RUN_LOST / (run + line) bytes; by
 STREAM_LOST in place of RUN_LOST for stores past the caches, which nothing waits for.
 
@@ -25,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..backends.machine import Machine
@@ -93,6 +95,7 @@ class CostReport:
     instructions: Mapping[str, float]
     loop_overhead: float
     predicted_seconds: float
+    least_seconds: float  # compulsory bytes over bandwidth: no schedule can be faster
     bound: Bound
     kernels: tuple[KernelCost, ...]
 
@@ -115,6 +118,12 @@ def analyse(program: Program, machine: Machine, symbols: Mapping[str, int] | Non
         model.enter(kernel.body)
         nodes.append(model.body(kernel.body, known, {}, False))
         stretches.append(model.stretch)
+    if sum(t.bytes for t in model.tensors.values()) <= machine.l3_bytes / 2:
+        # what was just written or used is still in the last cache: memory is as fast as that
+        machine = replace(
+            machine, dram_gbs=machine.l3_gbs, dram_gbs_all=machine.l3_gbs * machine.units, dram_read_gbs=0.0
+        )
+        stretches = [{} for _ in stretches]
     whole, shares = model.sequence(nodes)
     kernels = tuple(
         _kernel(k.name, n, share, stretch, machine)
@@ -136,6 +145,7 @@ def analyse(program: Program, machine: Machine, symbols: Mapping[str, int] | Non
         instructions={n: sum(k.instructions[n] for k in kernels) for n in _CLASSES},
         loop_overhead=sum(k.loop_overhead for k in kernels),
         predicted_seconds=sum(k.predicted_seconds for k in kernels),
+        least_seconds=compulsory.total / (machine.dram_gbs_all * 1e9),
         bound=max(times, key=lambda b: times[b]),
         kernels=kernels,
     )

@@ -52,6 +52,7 @@ from .phases import Phase, in_sequence, repeated
 ASSUMED_TRIPS = 64  # of a loop bounded by data that no dimension bounds
 _FIT = 0.75  # share of a cache that a working set may fill
 _NO_END = 1e15  # larger than any extent
+_FILLED = 0.8  # of an axis that data ends: a plan that stops there is better than one that goes on
 _ITERATION_CYCLES = 2.0
 RUN_LOST = 384.0  # bytes of dram time lost where a run of neighbouring addresses ends (a page walk, no prefetch)
 STREAM_LOST = 80.0  # the same of stores past the caches, which nothing waits for (a page of dram is opened)
@@ -245,7 +246,7 @@ class NestModel:
         )
 
     def data_ends(self, loop: Loop, known: Mapping[str, float]) -> dict[str, float]:
-        """Values to assume for tiles that say where a loop ends: as large as its other bounds allow, else as the
+        """Values to assume for tiles that say where a loop ends: a share of what its other bounds allow, or else of the
         largest dimension that the loop runs along."""
         unknown = sorted((refs(loop.lo) | refs(loop.hi)) - known.keys())
         if not unknown:
@@ -260,7 +261,8 @@ class NestModel:
                 if access.buffer in self.buffers and loop.var in variables(index)
             ]
             most = max(found, default=float(ASSUMED_TRIPS * loop.step))
-        return dict.fromkeys(unknown, most)
+        first = evaluate(loop.lo, known) or 0.0
+        return dict.fromkeys(unknown, math.floor(first + _FILLED * (most - first)))
 
     def branch(
         self, branch: Branch, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]], parallel: bool

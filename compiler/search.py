@@ -16,7 +16,7 @@ from ..ir.errors import WeftError
 from ..ir.op import Op
 from .alternatives import Alternative, alternatives
 from .canonical import canonical_hash
-from .cost import CostReport, analyse
+from .cost import analyse
 from .instantiate import instantiate
 from .levels import Levels, keeps_levels, starting_choices
 from .neighbours import nearby, neighbours
@@ -156,7 +156,7 @@ class _Search:
         self.programs.add(digest)
         self.left -= 1
         costed = analyse(program, self.machine, self.symbols)
-        self.report.lower_bound = max(self.report.lower_bound, lower_bound(costed, self.machine))
+        self.report.lower_bound = max(self.report.lower_bound, costed.least_seconds)
         out = Candidate(
             alternative.label,
             choices,
@@ -168,11 +168,6 @@ class _Search:
         )
         self.report.candidates.append(out)
         return out
-
-
-def lower_bound(cost: CostReport, machine: Machine) -> float:
-    """Seconds below which no schedule can go: inputs and outputs once through dram."""
-    return cost.compulsory_bytes / (machine.dram_gbs_all * 1e9)
 
 
 def assumed_symbols(op: Op) -> dict[str, int]:

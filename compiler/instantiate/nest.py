@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...ir.dtypes import DType
 from ...ir.errors import InternalError
-from ...ir.expr import Call, Const, Expr, Fn, Param, Ref, Var, const, rewrite
+from ...ir.expr import Call, Const, Expr, Fn, Param, Ref, Var, const, reads, rewrite
 from ...ir.gir import Compute, Reduce, Stmt, Store
 from ...ir.op import Axis, Component, Definition, Pointwise, Reduction
 from ..plan import AxisTile, Fold, Map, Nest, Step, step_definitions
+from ..planner.facts import shared_ends
 from ..planner.scans import Scanned, scanned
 from .reading import ZERO, Reader
-from .scope import Range, add, conjunction, sub
+from .scope import Range, add, conjunction, minimum, sub
 from .values import apply_monoid, combine, identity, typed
 from .view import KernelView, Source
 
@@ -166,7 +169,18 @@ class NestWriter(Reader):
             bounds = self.loop_range(tile.axis)
             if not kept:
                 bounds = self.kernel.restrict(bounds, tile.axis, definitions, self.box())
+                bounds = self.ended(bounds, tile.axis, definitions)
             self.open(tile, bounds)
+
+    def ended(self, bounds: Range, axis: str, definitions: list[Definition]) -> Range:
+        """The range up to where tensors say that the axis ends, which is loaded for it."""
+        known = {a for a in self.position if self.sizes.get(a, 1) == 1}
+        for end in shared_ends(definitions, axis, known):
+            self.ends |= {r: found for r in reads(end) if isinstance(found := self.bound(r), Ref)}
+            hi = self.bound(end)
+            if hi != bounds.hi:
+                bounds = replace(bounds, hi=minimum(bounds.hi, hi))
+        return bounds
 
     def accumulate(self, definition: Definition, cells: list[Ref], fold: Fold) -> None:
         body = definition.body

@@ -23,7 +23,6 @@ from ...ir.expr import (
     const,
     reads,
     substitute,
-    variables,
     walk,
 )
 from ...ir.gir import (
@@ -56,7 +55,7 @@ from ..plan import (
     step_definitions,
     walk_tiles,
 )
-from ..planner.facts import data_end, front_axes, sweep_axes
+from ..planner.facts import front_axes, shared_ends, sweep_axes
 from .buffers import Buffer, Layout, Path, lay_out, pack_dimensions, tiles_along
 from .nest import NestWriter
 from .scope import Range, add, conjunction, less, maximum, minimum, mul, sub
@@ -517,17 +516,6 @@ class KernelWriter:
         for value in shared:
             hi = minimum(hi, value)
         return Range(bounds.lo, hi, bounds.end, bounds.span)
-
-
-def shared_ends(definitions: list[Definition], axis: str, known: set[str]) -> list[Expr]:
-    """What tensors say of where the axis ends: the `e` of guards `axis < e` that all of the reductions carry, with
-    indices that are known."""
-    found: list[list[Expr]] = []
-    for definition in definitions:
-        body = definition.body
-        terms = conjuncts(body.guard) if isinstance(body, Reduction) else []
-        found.append([e for t in terms if (e := data_end(t, axis)) is not None and variables(e) <= known])
-    return [e for e in found[0] if all(e in other for other in found[1:])] if found else []
 
 
 def _limit(term: Expr, axis: str, box: dict[str, tuple[Expr, Expr]], symbols: set[str]) -> Expr | None:

@@ -21,13 +21,15 @@ ZERO = const(0)
 
 class Reader(TileWriter):
     """`expr` is the way in. `values` are targets known in registers, `carried` self-reads kept there from one step of
-    the innermost loop to the next, `guard` the condition under which what is read now is used."""
+    the innermost loop to the next, `guard` the condition under which what is read now is used, `ends` what was loaded
+    to end a loop."""
 
     def __init__(self, kernel: KernelView, nest: Nest, ranges: dict[str, Range]) -> None:
         super().__init__(kernel, nest, ranges)
         self.values: dict[str, Ref] = {}
         self.carried: dict[Read, Ref] = {}
         self.guard: Expr | None = None
+        self.ends: dict[Read, Ref] = {}
 
     def loop_range(self, axis: str) -> Range:
         if axis in self.ranges:
@@ -59,7 +61,7 @@ class Reader(TileWriter):
         return expr.with_children(tuple(self.expr(c) for c in children))
 
     def read(self, read: Read) -> Expr:
-        ended = self.kernel.loaded(read)
+        ended = self.ends.get(read) or self.kernel.loaded(read)
         if ended is not None:
             return ended
         known = self.values.get(read.tensor)

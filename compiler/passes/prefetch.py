@@ -17,8 +17,8 @@ The processor also loses the thread where each iteration of an innermost loop re
 
     loop i { ... x[i, j + @0] ... }     -->     loop i { prefetch x[i + 16, j]   ... x[i, j + @0] ... }
 
-Such a loop asks for the pieces of some iterations later, if it computes little with each element, stores nothing and
-the tensor is too large for the second cache.
+Such a loop asks for the pieces of some iterations later, if it computes little with each element, stores to no tensor
+and the one that it reads is too large for the second cache. The pieces may be read by a short loop inside of it.
 
 (Prefetching for loop nests: Mowry, Lam and Gupta, ASPLOS 1992.)
 """
@@ -37,7 +37,7 @@ from ...ir.gir import walk as walk_stmts
 from ...ir.gir_tools import Body, buffer_read, buffer_written, map_kernels, map_statements, with_bodies
 from ..index_math import Env, linear, program_env
 
-MOST_WORK = 2  # operations for each element read, beyond which memory is not what a loop waits for
+MOST_WORK = 6  # operations for each element read, beyond which memory is not what a loop waits for
 _MOVING = (LoopKind.SERIAL, LoopKind.UNIT, LoopKind.GROUP)
 
 
@@ -48,7 +48,7 @@ class Prefetching:
     cache_bytes: int = 1 << 20
     line_bytes: int = 64
     least_bytes: int = 2048
-    distance_bytes: int = 8192  # how far ahead short pieces are asked for
+    distance_bytes: int = 16384  # how far ahead short pieces are asked for
 
     name: ClassVar[str] = "prefetching"
     form: ClassVar[str] = "gir"
@@ -63,23 +63,38 @@ class Prefetching:
         )
 
     def far(self, loop: Stmt, sizes: dict[str, int], large: set[str]) -> Body | None:
-        """An innermost loop over short pieces with prefetches for later iterations."""
-        if not isinstance(loop, Loop) or loop.kind not in _MOVING or any(bodies(s) for s in loop.body):
+        """A loop over short pieces, read at once or by a short loop inside, with prefetches for later iterations."""
+        if not isinstance(loop, Loop) or loop.kind not in _MOVING:
             return None
-        loads = [s for s in loop.body if isinstance(s, Load) and s.source.buffer in large and _jumps(s, loop)]
-        if not loads or any(isinstance(s, Prefetch | Store) for s in loop.body):
+        inner = [s for s in loop.body if bodies(s)]
+        if any(not isinstance(s, Loop) or any(bodies(x) for x in s.body) or _trips(s) is None for s in inner):
             return None
-        work = sum(prod(s.shape) * _calls(s) for s in loop.body if isinstance(s, Compute | Store))
-        if work > MOST_WORK * sum(prod(s.shape) for s in loads):
+        reads = [(s, around) for s, around in _statements(loop) if isinstance(s, Load) and s.source.buffer in large]
+        pieces = [(s, around, n) for s, around in reads if (n := _piece(s, loop, around)) is not None]
+        if not pieces or any(isinstance(s, Prefetch) or _leaves(s, sizes) for s, _ in _statements(loop)):
             return None
-        hints = []
-        for load in loads:
-            piece = load.shape[-1] * sizes[load.source.buffer]
-            whole = prod(load.shape) * sizes[load.source.buffer]
-            if piece >= self.line_bytes and whole <= self.least_bytes:
-                trips = -(-self.distance_bytes // whole)
-                hints += [_later(load, loop, trips, row) for row in product(*map(range, load.shape[:-1]))]
-        return (replace(loop, body=(*hints, *loop.body)),) if hints else None
+        work = 0
+        for s, around in _statements(loop):
+            trips = 1 if around is None else _trips(around) or 1
+            work += prod(s.shape) * _calls(s) * trips if isinstance(s, Compute | Store) else 0
+        if work > MOST_WORK * sum(prod(s.shape[:-1]) * n for s, _, n in pieces):
+            return None
+        hints: dict[int, list[Prefetch]] = {}
+        for load, around, length in pieces:
+            piece = length * sizes[load.source.buffer]
+            whole = prod(load.shape[:-1]) * piece
+            trips = -(-self.distance_bytes // whole)
+            if self.line_bytes <= piece <= self.least_bytes and (_trips(loop) or 2 * trips) >= 2 * trips:
+                found = [_later(load, loop, trips, row) for row in product(*map(range, load.shape[:-1]))]
+                hints.setdefault(id(around), []).extend(found)
+        if not hints:
+            return None
+        # where a loop inside reads the pieces, it asks for them line by line, between its computations
+        body = tuple(
+            replace(s, body=(*hints[id(s)], *s.body)) if isinstance(s, Loop) and id(s) in hints else s
+            for s in loop.body
+        )
+        return (replace(loop, body=(*hints.get(id(None), ()), *body)),)
 
     def body(self, body: Body, env: Env, sizes: dict[str, int]) -> Body:
         out = []
@@ -122,14 +137,42 @@ def _at_least(tensor: Tensor, size: int) -> bool:
     return prod(e for e in extents if e is not None) * tensor.dtype.bytes >= size and None not in extents
 
 
-def _jumps(load: Load, loop: Loop) -> bool:
-    """Each iteration reads contiguous pieces, in another place of a dimension that is not the last."""
+def _statements(loop: Loop) -> Iterator[tuple[Stmt, Loop | None]]:
+    """Those of the body, and those of loops in it with that loop."""
+    for s in loop.body:
+        if isinstance(s, Loop):
+            yield from ((x, s) for x in s.body)
+        else:
+            yield s, None
+
+
+def _trips(loop: Loop) -> int | None:
+    lo, hi = as_int(loop.lo), as_int(loop.hi)
+    return None if lo is None or hi is None else -(-(hi - lo) // loop.step)
+
+
+def _leaves(stmt: Stmt, tensors: dict[str, int]) -> bool:
+    """It stores to a tensor."""
+    return isinstance(stmt, Store) and stmt.target.buffer in tensors
+
+
+def _piece(load: Load, loop: Loop, inner: Loop | None) -> int | None:
+    """Elements of the contiguous pieces that each iteration reads, each time in another place of a dimension that is
+    not the last: by the load itself, or by all iterations of the loop around it."""
     *before, last = load.source.index or (const(0),)
     lane = len(load.shape) - 1
     if lane < 0 or load.predicate is not None or any(isinstance(n, Ref) for i in load.source.index for n in walk(i)):
-        return False
-    moves = any(loop.var in variables(i) for i in before)
-    return moves and linear(last).coefficient(Coord(lane)) == 1 and lane not in {c for i in before for c in _axes(i)}
+        return None
+    form = linear(last)
+    moves = any(loop.var in variables(i) for i in before) and loop.var not in variables(last)
+    if not moves or form.coefficient(Coord(lane)) != 1 or lane in {c for i in before for c in _axes(i)}:
+        return None
+    if inner is None:
+        return load.shape[-1]
+    if any(inner.var in variables(i) for i in before):
+        return None
+    walks = form.coefficient(Var(inner.var)) == 1 and inner.step == load.shape[-1] and as_int(inner.lo) == 0
+    return inner.step * (_trips(inner) or 0) if walks else None
 
 
 def _axes(expr: Expr) -> set[int]:
@@ -141,7 +184,7 @@ def _calls(stmt: Compute | Store) -> int:
 
 
 def _later(load: Load, loop: Loop, trips: int, row: tuple[int, ...]) -> Prefetch:
-    """The piece of `load` at the tile coordinates `row`, `trips` iterations later."""
+    """The part of `load` at the tile coordinates `row`, `trips` iterations later."""
     there: dict[str, Expr] = {loop.var: Call(Fn.ADD, (Var(loop.var), const(trips * loop.step)))}
     at = (*row, 0)
 

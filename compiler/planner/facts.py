@@ -79,6 +79,17 @@ def data_ends(definition: Definition) -> list[Expr]:
     return [e for e in found if e is not None]
 
 
+def shared_ends(definitions: list[Definition], axis: str, known: set[str]) -> list[Expr]:
+    """What tensors say of where the axis ends: the `e` of guards `axis < e` that all of the reductions carry, with
+    indices that are known."""
+    found: list[list[Expr]] = []
+    for definition in definitions:
+        body = definition.body
+        terms = conjuncts(body.guard) if isinstance(body, Reduction) else []
+        found.append([e for t in terms if (e := data_end(t, axis)) is not None and variables(e) <= known])
+    return [e for e in found[0] if all(e in other for other in found[1:])] if found else []
+
+
 @remembered
 def bound_axes(definition: Definition) -> frozenset[str]:
     """Axes that bounds of reduction axes depend on: their register tile must be 1."""

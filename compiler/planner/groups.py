@@ -23,6 +23,7 @@ from .facts import (
     sweep_axes,
 )
 
+LITTLE_WORK = 1 << 15  # points that are computed sooner than other units are called
 MOST_FUSED = 128  # definitions of one kernel: what is written out and compiled as a whole stays of bounded size
 
 
@@ -43,11 +44,13 @@ class Group:
         self.names: dict[str, None] = {}
         self.roots: list[str] = []
         self.special = False
+        self.work = 0
         self.contractions: list[Definition] = []
 
     def add(self, definition: Definition) -> None:
         self.roots = self.roots_with(definition)
         self.names[definition.name] = None
+        self.work = max(self.work, work(definition))
         self.special |= is_special(definition)
         if is_contraction(definition):
             self.contractions.append(definition)
@@ -58,6 +61,11 @@ class Group:
         still = set(self.roots) if self.names else {a.name for a in definition.axes}
         still -= sweep_axes(definition)
         return [a.name for a in definition.axes if a.name in still and aligned(self.op, definition, a.name, group)]
+
+
+def work(definition: Definition) -> int:
+    """Points of its iteration space."""
+    return prod(max(1, n) for n in extents(definition).values())
 
 
 def parallelism_of(roots: Iterable[str], last: Definition) -> int:
@@ -183,7 +191,8 @@ def _may_join(op: Op, group: Group, definition: Definition, choices: Choices, pa
     if definition.name in choices.joins:
         return True
     together = parallelism_of(before, members(op, [last])[0])
-    if parallelism_of(after, definition) < min(choices.enough_parallelism, together, alone):
+    wanted = max(together if group.work > LITTLE_WORK else 1, alone if work(definition) > LITTLE_WORK else 1)
+    if parallelism_of(after, definition) < min(choices.enough_parallelism, wanted):
         return False
     heavy = group.contractions + [definition] * is_contraction(definition)
     if not heavy or all(d.name in passed for d in heavy):
