@@ -139,7 +139,7 @@ def parse_description(text: str, path: Path) -> Description:
     machine = Machine(**values)
     _check_together(machine, path, text)
     if not _is_table(host, str | int) or not _is_table(figures, dict) or not _numbers(figures):
-        place = _line_of(text, r"\[(?:host|measured)")
+        place = _line_of(text, "[host" if not _is_table(host, str | int) else "[measured")
         raise _wrong(path, text, place, "[host] has to be a table of texts and numbers, [measured] tables of numbers")
     cores = host.get("cores", 0)
     return Description(machine, path, str(host.get("processor", "")), cores if type(cores) is int else 0, figures)
@@ -190,7 +190,7 @@ def _numbers(figures: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _line_of(text: str, name: str) -> int:
-    found = re.search(rf"^\s*{name}", text, re.MULTILINE)
+    found = re.search(rf"^\s*[\"']?{re.escape(name)}(?!\w)", text, re.MULTILINE)
     return text[: found.start()].count("\n") + 1 + found[0].count("\n") if found else 1
 
 

@@ -37,11 +37,8 @@ class CTarget:
         return emit_c(program, self.machine, libm=self.option == "libm")
 
     def load(self, program: gir.Program) -> Executable:
-        wanted = self.machine.instructions
-        if self.processor != NATIVE and not runs_here(wanted):
-            why = f"code for {wanted.name} does not run here"
-            raise TargetError(why, remedy="target c without a machine, or `weft compile --emit source,header`")
         if self.option == "sanitize":
+            self._check_processor()
             from .sanitize import SanitizedProgram
 
             return SanitizedProgram(program, self.machine, self.processor)
@@ -55,10 +52,19 @@ class CTarget:
         return compiler_identity() | {"flags": " ".join(arguments(self.processor)), "libc": libc(), "features": flags}
 
     def build(self, program: gir.Program) -> bytes:
-        """The name of the entry, a line end, and a shared library."""
+        """The name of the entry, a line end, and a shared library. Raises TargetError where it would not run here."""
+        self._check_processor()
         emitted = self.emit(program)
         with tempfile.TemporaryDirectory(prefix="weft-c-") as directory:
             return emitted.notes["call"].encode() + b"\n" + build(emitted, Path(directory), self.processor).read_bytes()
+
+    def _check_processor(self) -> None:
+        wanted = self.machine.instructions
+        if self.processor != NATIVE and not runs_here(wanted):
+            raise TargetError(
+                f"code for {wanted.name} does not run here",
+                remedy="target c without a machine, or `weft compile --emit source,header`",
+            )
 
     def revive(self, code: bytes, program: gir.Program) -> Executable:
         entry, _, library = code.partition(b"\n")

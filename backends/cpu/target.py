@@ -120,7 +120,6 @@ class CpuTarget:
 
     def load(self, program: gir.Program) -> CpuExecutable:
         """Compile for this process. Raises TargetError where this processor cannot run the chosen description."""
-        self._check_processor()
         return self.revive(self.build(program), program)
 
     def identity(self) -> dict[str, str]:
@@ -136,7 +135,9 @@ class CpuTarget:
 
     def build(self, program: gir.Program) -> bytes:
         """The kernel's object code, and after it the run-time's, so that a process that only revives compiles
-        nothing. The first 8 bytes are the length of the first, little endian."""
+        nothing. The first 8 bytes are the length of the first, little endian. Raises TargetError where this processor
+        cannot run it."""
+        self._check_processor()
         code = process_code(self.ir(program), self.processor)
         return len(code).to_bytes(8, "little") + code + runtime_code(self.processor.triple)
 
@@ -159,6 +160,11 @@ class CpuTarget:
         """Write a shared library with the C entry of library_ir.py. Raises TargetError without a linker."""
         from .library_ir import hidden, library_ir
 
+        if not self.native and self.instruction_set.architecture != host.architecture():
+            raise TargetError(
+                f"a library for {self.instruction_set.architecture} cannot be linked here",
+                remedy="`--emit source`, and clang on the text there",
+            )
         linker = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if linker is None:
             raise TargetError("a shared library needs a linker: no cc found", remedy="install a C compiler")

@@ -159,10 +159,24 @@ def test_neon_everything_compiles_and_does_not_run() -> None:
     for name in ("reductions", "halves", "gathered"):
         assert "ret" in arm([scheduled(name, "neon")])
     if host.architecture() != "aarch64":
-        with pytest.raises(TargetError, match="code for neon does not run here: this processor is no aarch64"):
-            get_target("cpu:neon").load(parse_program(MOVING))
-        with pytest.raises(TargetError, match="code for neon does not run here"):
-            get_target("c", "neon").load(parse_program(MOVING))
+        for target, machine in (("cpu:neon", None), ("cpu", "neon"), ("c", "neon")):
+            with pytest.raises(TargetError, match="code for neon does not run here"):
+                get_target(target, machine).load(parse_program(MOVING))
+
+
+def test_what_runs_elsewhere_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the kernel cache as well, which builds before it loads; and LLVM must not be asked for a library."""
+    other = "neon" if host.is_x86() else "avx2"
+    monkeypatch.setenv("WEFT_CACHE", "1")
+    kernel = weft.compile(OPS["halves"][0], f"cpu:{other}", bind=OPS["halves"][1])
+    arch = INSTRUCTION_SETS[other].architecture
+    assert f'target triple = "{arch}-unknown-linux-gnu"' in kernel.source
+    with pytest.raises(TargetError, match=f"code for {other} does not run here"):
+        kernel(**inputs_of(op_of("halves")[0].inputs, OPS["halves"][1]))
+    kernel.save(tmp_path / "all")  # what cannot be made is left out
+    assert "f.ll" in {p.name for p in (tmp_path / "all").iterdir()}
+    with pytest.raises(TargetError, match="cannot be linked here"):
+        kernel.save(tmp_path / "library", ["library"])
 
 
 def test_what_this_processor_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
