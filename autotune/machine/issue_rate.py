@@ -8,10 +8,10 @@ cycles for these functions are right on the whole.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,10 @@ from ...backends.target import Executable
 from ...compiler.issue import Work, work_of
 from ...ir.gir import Compute, Program, Store, walk
 from ...ir.gir_parser import parse_program
+from .probes import Probe
 
 FUNCTIONS = ("exp", "log", "tanh", "erf", "sigmoid", "log1p")
 COUNT, TILE = 1024, 64  # elements; of f32 in a register tile
-REPEATS = 400
 
 
 def function_program(name: str) -> Program:
@@ -56,23 +56,19 @@ def instructions(program: Program, machine: Machine) -> float:
     return (total.alu + total.fma) * (COUNT / TILE)
 
 
-def cycles(run: Executable, clock_ghz: float, rounds: int) -> float:
-    """Of one repeat, the best of some rounds."""
-    x, y = np.linspace(0.1, 4.0, COUNT, dtype=np.float32), np.zeros(COUNT, np.float32)
-    best = math.inf
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run([x.ctypes.data, y.ctypes.data], [REPEATS], 1)
-        best = min(best, time.perf_counter() - start)
-    return best * clock_ghz * 1e9 / REPEATS
-
-
-def issue_rates(target: CpuTarget, machine: Machine, clock_ghz: float, tell: Callable[[str], None]) -> dict[str, float]:
-    """Instructions per cycle by function."""
-    found = {}
+def issue_probes(target: CpuTarget, machine: Machine) -> Iterator[Probe]:
+    """A probe for each function, in instructions a second."""
     one = replace(machine, units=1)
+    x, y = np.linspace(0.1, 4.0, COUNT, dtype=np.float32), np.zeros(COUNT, np.float32)
     for name in FUNCTIONS:
-        tell(name)
         program = function_program(name)
-        found[name] = instructions(program, one) / cycles(target.load(program), clock_ghz, 20)
-    return found
+        yield Probe("function", name, instructions(program, one), _timed(target.load(program), x, y))
+
+
+def _timed(run: Executable, x: Any, y: Any) -> Callable[[int], float]:
+    def timed(times: int) -> float:
+        start = time.perf_counter()
+        run([x.ctypes.data, y.ctypes.data], [times], 1)
+        return time.perf_counter() - start
+
+    return timed

@@ -21,7 +21,7 @@ from ...compiler.reproducer import version
 from ...ir.errors import UserError
 from ...ir.gir_parser import parse_program
 from .describe import Figures, described, text_of
-from .issue_rate import issue_rates
+from .issue_rate import issue_probes
 from .loops import Loops
 from .probes import Bench, Probe
 from .team import team
@@ -70,10 +70,11 @@ def measure(seconds: float = 10.0, threads: int | None = None, progress: Progres
     tell(0, 1, "compiling loops")
     target = CpuTarget("cpu", name, native=True, given=base)
     loops = Loops(target.processor, base.vector_bytes, base.instructions.has_fma or "fma" in flags, flags)
+    turns = fork_join_turns(target, count)  # before and after, when threads are not held where they are
     with team(count) as members:
         tell(0, 1, "filling arrays")
         bench = Bench(loops, members, base, room())
-        probes = list(bench.probes())
+        probes = [*bench.probes(), *issue_probes(target, base)]
         end = time.monotonic() + seconds
         rounds = 0
         for rounds in _rounds(end):  # noqa: B007 (written into the file)
@@ -82,11 +83,8 @@ def measure(seconds: float = 10.0, threads: int | None = None, progress: Progres
                 tell(round((seconds - left) * 10), round(seconds * 10), f"{probe.group} {probe.name}")
                 probe.turn()
     figures = tables(probes)
-    clock = figures["rate"]["clock_ghz"]
-    figures["issue_per_cycle"] = issue_rates(target, base, clock, lambda name: tell(1, 1, name))
     if count > 1:
-        tell(1, 1, "parallel loops")
-        figures["overhead_us"]["fork_join"] = fork_join(target, count) * 1e6
+        figures["overhead_us"]["fork_join"] = fork_join([*turns, *fork_join_turns(target, count)]) * 1e6
     machine = described(base, _name(host.processor()), figures)
     about: dict[str, str | int] = {
         "processor": host.processor(),
@@ -113,6 +111,7 @@ def tables(probes: list[Probe]) -> Figures:
     out: Figures = {f"{group}_gbs": {} for group in BANDWIDTHS}
     for other in ("peak_gops", "rate", "latency_ns", "issue_per_cycle", "overhead_us"):
         out[other] = {}
+    clock = next(p.rate for p in probes if p.group == "clock")
     for p in probes:
         rate = p.rate / 1e9
         match p.group:
@@ -122,6 +121,8 @@ def tables(probes: list[Probe]) -> Figures:
                 out["rate"]["mix_per_ns"] = rate
             case "clock":
                 out["rate"]["clock_ghz"] = rate
+            case "function":
+                out["issue_per_cycle"][p.name] = p.rate / clock
             case "chain" | "chase":
                 out["latency_ns"][p.name] = 1 / rate
             case group:
@@ -129,9 +130,8 @@ def tables(probes: list[Probe]) -> Figures:
     return out
 
 
-def fork_join(target: CpuTarget, threads: int) -> float:
-    """Seconds that a parallel loop of one iteration for each thread takes longer than one iteration alone: in the
-    middle of many turns of both, since the best ones are those in which a thread was not needed."""
+def fork_join_turns(target: CpuTarget, threads: int, turns: int = 60) -> list[tuple[float, float]]:
+    """Seconds of a parallel loop with one iteration for each thread, and of one iteration alone."""
     run = target.load(parse_program(_PARALLEL_LOOP, "<fork join>"))
     y = np.zeros((threads, 16), np.float32)
 
@@ -142,8 +142,12 @@ def fork_join(target: CpuTarget, threads: int) -> float:
         return (time.perf_counter() - start) / calls
 
     spent(threads)
-    turns = [(spent(threads), spent(1)) for _ in range(100)]
-    together, alone = (sorted(t[k] for t in turns)[len(turns) // 2] for k in (0, 1))
+    return [(spent(threads), spent(1)) for _ in range(turns)]
+
+
+def fork_join(turns: list[tuple[float, float]]) -> float:
+    """By the better quarter of both: the very best are turns in which a thread was not needed."""
+    together, alone = (sorted(t[k] for t in turns)[len(turns) // 4] for k in (0, 1))
     return max(together - alone, 1e-8)
 
 
