@@ -327,7 +327,10 @@ class KernelWriter:
             buffer = self.layout.buffers[target]
             name = self.names.fresh(f"{target}_old")
             self.old_names[target] = name
-            out.append(Alloc(name, source.dtype, buffer.shape, Level.SRAM))
+            if buffer.level is Level.DRAM:  # too large for scratch, and so is its copy
+                self.layout.buffers[name] = replace(buffer, name=name)
+            else:
+                out.append(Alloc(name, source.dtype, buffer.shape, Level.SRAM))
             nest = self._lane_nest(definition)
             writer = NestWriter(self, nest, self.scopes[-1].ranges)
             writer.written.add(target)
@@ -444,7 +447,7 @@ class KernelWriter:
 
     def old_source(self, target: str) -> Source:
         source = self._buffer_source(target)
-        return Source(self.old_names[target], source.order, source.offsets, source.dtype, False)
+        return replace(source, buffer=self.old_names[target])
 
     def require_source(self, tensor: str) -> Source:
         for scope in reversed(self.scopes):

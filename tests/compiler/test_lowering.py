@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,25 @@ def test_streams_over_long_rows_are_split_over_units() -> None:
     arrays = {t.name: inputs.get(t.name, np.empty([as_int(e) or 0 for e in t.shape], "f4")) for t in program.tensors}
     get_target("cpu").load(program)([a.ctypes.data for a in arrays.values()], [], 2)
     np.testing.assert_allclose(arrays["y"], want, rtol=2e-4, atol=2e-5)
+
+
+def test_copies_of_states_that_are_too_large_for_scratch() -> None:
+    """Found by `make fuzz`: they were scratch, without the room that register tiles need behind the last element."""
+    text = """op f(x: f32[M, N, K], v: f32[K]) -> (o: f32[M, N]) {
+      m[i, j] = max[k] x[i, j, k]
+      l[i, j] = sum[k] exp(x[i, j, k] - m[i, j])
+      o[i, j] = (sum[k] exp(x[i, j, k] - m[i, j]) * v[k]) / l[i, j]
+    }"""
+    small = replace(MACHINE, sram_bytes=16384)
+    op = parse_op(text)
+    extents = {"M": 61, "N": 70, "K": 3}
+    for bound in (op, specialise(op, extents)):
+        for choices in (Choices(stream=96), Choices(stream=48, parallel=(("i", 61), ("j", 70)))):
+            program = write_out(rewrite_op(bound), small, choices).program
+            verify(program, small.sram_bytes)
+            inputs = inputs_of(op, extents)
+            got = run_gir(program, inputs, {s.name: extents[s.name] for s in program.symbols})
+            np.testing.assert_allclose(got["o"], run_op(op, inputs, {})["o"], rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["softmax", "weights", "epilogue", "columns"])
