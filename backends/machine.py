@@ -49,6 +49,13 @@ class Machine:
     dram_read_gbs: float = 0.0  # one way, one unit; 0: as fast as both ways together
     fork_join_us: float = 4.0  # what a parallel loop costs beside its iterations
     window_cycles: float = 150.0  # work that is in flight at once: shorter parts of a body overlap
+    l1_ways: int = 8  # lines of one set
+    l2_ways: int = 8
+    l3_ways: int = 16
+    l1_conflict_cycles: float = 4.0  # of a line that is fetched again because its set was full
+    l2_conflict_cycles: float = 7.0  # the same, on top, where it left the second cache too
+    l3_conflict_cycles: float = 14.0
+    run_lost_bytes: float = 640.0  # of dram time where a run of neighbouring addresses ends (a page walk, no prefetch)
     has_masks: bool = False  # masked loads and stores cost as plain ones
     has_streaming_stores: bool = True
 

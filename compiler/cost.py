@@ -17,8 +17,10 @@ proportion found by sampling the loop index in its condition).
 
 A program whose tensors all fit in half of the last cache finds them there: its memory is as fast as that cache.
 
-Dram time grows where accesses come in short runs of neighbouring addresses, by 1 + RUN_LOST / (run + line) bytes; by
-STREAM_LOST in place of RUN_LOST for stores past the caches, which nothing waits for.
+Dram time grows where accesses come in short runs of neighbouring addresses, by 1 + run_lost_bytes / (run + line); less
+where several runs are asked for at once, or prefetches ask for the next ones, and for stores past the caches, which
+nothing waits for (STREAM_LOST). Lines that a loop would find in a cache again if they did not fall into few sets
+(conflicts.py) cost cycles each.
 
 `compulsory` counts every input element that is used once and every output once: no schedule moves less.
 """

@@ -326,11 +326,7 @@ def lines(entry: Entry, buffer: Buffer, middle: Mapping[str, float], line: int) 
     """Bytes of the lines that an entry touches, the loops around it in the middle of their ranges."""
     rows, run, open_run = 1.0, 1.0, True
     for dim, extent in zip(reversed(entry), reversed(buffer.extents), strict=True):
-        if dim.lo_by == dim.hi_by:
-            span = dim.hi - dim.lo + 1
-        else:
-            span = _value(dim.hi, dim.hi_by, middle) - _value(dim.lo, dim.lo_by, middle) + 1
-        span = min(max(span, 1.0), max(extent, 1.0))
+        span = min(max(span_of(dim, middle), 1.0), max(extent, 1.0))
         count = max(min(dim.count, span), 1.0)
         if not open_run:
             rows *= count
@@ -343,6 +339,13 @@ def lines(entry: Entry, buffer: Buffer, middle: Mapping[str, float], line: int) 
             rows *= count
             open_run = False
     return rows * math.ceil(run * buffer.element / line) * line
+
+
+def span_of(dim: Dim, middle: Mapping[str, float]) -> float:
+    """How far a dimension reaches, the loops around it in the middle of their ranges."""
+    if dim.lo_by == dim.hi_by:
+        return dim.hi - dim.lo + 1
+    return _value(dim.hi, dim.hi_by, middle) - _value(dim.lo, dim.lo_by, middle) + 1
 
 
 def _value(base: float, by: Coefficients, middle: Mapping[str, float]) -> float:

@@ -27,7 +27,6 @@ STEP = 0.6
 TRANSCENDENTAL = frozenset(
     {Fn.EXP, Fn.EXP2, Fn.EXPM1, Fn.LOG, Fn.LOG2, Fn.LOG1P, Fn.TANH, Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.POW}
 )
-WAYS, ALIASING, ALIASED = 8, 4096, 12.0  # of an L1 cache; accesses that a displaced line costs
 _NO_FLOP = frozenset({Fn.SELECT, Fn.AND, Fn.OR, Fn.NOT, Fn.EQ, Fn.NE, Fn.LT, Fn.LE, Fn.GT, Fn.GE, Fn.ISNAN})
 
 
@@ -154,13 +153,13 @@ def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[
             machine: Machine, store: bool, shapes: Mapping[str, tuple[int, ...]],
             guarded: bool = False) -> None:  # fmt: skip
     access = Access(access.buffer, tuple(_without_single(i, shapes) for i in access.index))
-    size, scratch, extents = types[access.buffer]
+    size, scratch, _ = types[access.buffer]
     elements = math.prod(shape)
     count = vectors(shape, machine.lanes(size))
     if shape and shape[-1] > 1 and not guarded and _transposed(access, shape, machine.lanes(size)):
         out.alu += count * math.log2(machine.lanes(size))  # a square block changes rows and columns in registers
-    elif shape and shape[-1] > 1 and not _contiguous(access, len(shape) - 1):
-        count = elements * (ALIASED if _aliased(access, len(shape) - 1, shape[-1], size, extents) else 1.0)
+    elif by_elements(access, shape, machine.lanes(size), guarded):
+        count = elements
         out.alu += elements  # each lane is put in its place
     bytes_ = elements * size
     if store:
@@ -171,6 +170,13 @@ def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[
         out.loads += count
         out.l1_read += bytes_
         out.sram_read += bytes_ * scratch
+
+
+def by_elements(access: Access, shape: tuple[float, ...], lanes: int, guarded: bool) -> bool:
+    """Whether the lanes of an access are neither neighbours in memory nor made so in registers."""
+    if not shape or shape[-1] <= 1 or _contiguous(access, len(shape) - 1):
+        return False
+    return guarded or not _transposed(access, shape, lanes)
 
 
 def _transposed(access: Access, shape: tuple[float, ...], lanes: int) -> bool:
@@ -194,15 +200,6 @@ def _without_single(index: Expr, shapes: Mapping[str, tuple[int, ...]]) -> Expr:
         return const(0) if isinstance(e, Ref) and shapes.get(e.name, (2,))[-1:] in ((), (1,)) else None
 
     return rewrite(index, rule)
-
-
-def _aliased(access: Access, lane: int, lanes: float, size: int, extents: tuple[float, ...]) -> bool:
-    """Whether the lanes are so far apart that their lines fall into one set of L1 and push each other out."""
-    for dim, index in enumerate(access.index[:-1]):
-        if _moves(index, lane):
-            stride = math.prod(extents[dim + 1 :]) * size
-            return lanes > WAYS and stride % ALIASING == 0
-    return False
 
 
 def _contiguous(access: Access, lane: int) -> bool:

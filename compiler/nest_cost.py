@@ -31,14 +31,17 @@ from ..ir.gir import (
 )
 from ..ir.gir_sites import accesses
 from ..ir.gir_tools import tile_written, tiles_read, variables_read
+from .conflicts import conflicts
 from .footprint import (
     Buffer,
+    Entry,
     Footprint,
     Kind,
     Traffic,
     entry_of,
     evaluate,
     fold,
+    lines,
     merge,
     once,
     resident,
@@ -46,7 +49,7 @@ from .footprint import (
     sizes,
     trip_of,
 )
-from .issue import Work, vectors, work_of
+from .issue import Work, by_elements, vectors, work_of
 from .phases import Phase, in_sequence, repeated
 
 ASSUMED_TRIPS = 64  # of a loop bounded by data that no dimension bounds
@@ -54,8 +57,10 @@ _FIT = 0.75  # share of a cache that a working set may fill
 _NO_END = 1e15  # larger than any extent
 _FILLED = 0.8  # of an axis that data ends: a plan that stops there is better than one that goes on
 _ITERATION_CYCLES = 2.0
-RUN_LOST = 384.0  # bytes of dram time lost where a run of neighbouring addresses ends (a page walk, no prefetch)
-STREAM_LOST = 80.0  # the same of stores past the caches, which nothing waits for (a page of dram is opened)
+STREAM_LOST = 80.0  # `run_lost_bytes` of stores past the caches, which nothing waits for (a page of dram is opened)
+WRITTEN_BACK = 3.0  # how much more often a line that was written to travels where it left a cache too early
+HINTED = 0.6  # of what the end of a run of neighbouring addresses costs, where prefetches ask for the next one
+BESIDE = 0.25  # by how much each further run that is asked for at the same time divides it
 
 
 @dataclass(slots=True)
@@ -128,6 +133,7 @@ class NestModel:
         parallel: bool,
     ) -> Node:
         line = self.machine.line_bytes
+        hints = frozenset(s.source.buffer for s in body if isinstance(s, Prefetch))
         here = Work()
         footprint: Footprint = {}
         nested: list[Node] = []
@@ -143,13 +149,13 @@ class NestModel:
                     here.sync_count += 1
                 case _:
                     here.add(work_of(stmt, self.shapes, self.types, self.machine, middle))
-                    self.touch(stmt, footprint, middle, tuple(outer))
-        hints = frozenset(s.source.buffer for s in body if isinstance(s, Prefetch))
+                    self.touch(stmt, footprint, middle, tuple(outer), hints)
         own = sizes(footprint, self.buffers, middle, line) if footprint else {}
+        scattered = sum(self.element_by_element(stmt, middle) for stmt in body if isinstance(stmt, Load | Store))
         spill = self.spills(body)
         here.loads += spill
         here.stores += 2 * spill  # spilled chains wait for their own stores
-        cycles = here.cycles(self.machine)
+        cycles = here.cycles(self.machine) + scattered
         flat = Node(
             footprint, own, (own, own, own), here, cycles, cycles, here.fma / self.machine.fma_per_cycle, 0.0, 0.0, []
         )
@@ -228,7 +234,8 @@ class NestModel:
         work.add(body.work, n)
         units = min(float(self.machine.units), n) if is_parallel and not parallel else 1.0
         rounds = math.ceil(n / units) if units > 1 else n
-        step = max(body.cycles, self.latency(loop))
+        again = self.fetched_again(body, all_of_it, n, parallel or is_parallel, inner_middle)
+        step = max(body.cycles, self.latency(loop)) + again / n
         per_iteration = 0.0 if loop.kind is LoopKind.UNROLL else _ITERATION_CYCLES
         whole = (traffic[0], traffic[1], traffic[2])
         longer = rounds * (step / body.cycles if body.cycles else 1.0)
@@ -244,6 +251,53 @@ class NestModel:
             body.forks * n + (1 if units > 1 else 0),
             repeated(body.phases, longer, whole),
         )
+
+    def fetched_again(
+        self, body: Node, wanted: Traffic, n: float, parallel: bool, middle: Mapping[str, float]
+    ) -> float:
+        """Cycles lost, in all iterations together, to lines that would stay in a cache between two of them if they did
+        not fall into the same few sets."""
+        m, cycles = self.machine, 0.0
+        if n <= 1:
+            return 0.0
+        inside = resident(body.bytes)
+        for full, entry in body.footprint.items():
+            name, kind = full[0], full[1]
+            assert isinstance(name, str) and isinstance(kind, Kind)
+            buffer = self.buffers[name]
+            if buffer.scratch or len(entry) < 2:
+                continue
+            for k, capacity in enumerate(self.capacities(parallel)):
+                repeated_ = n * body.traffic[k].get((name, kind), 0.0) - wanted.get((name, kind), 0.0)
+                if inside <= capacity and repeated_ > 0:
+                    cycles += repeated_ / m.line_bytes * self.conflict_cycles(entry, buffer, kind, middle, k)
+        return cycles
+
+    def element_by_element(self, stmt: Load | Store, middle: Mapping[str, float]) -> float:
+        """Cycles lost by an access that goes through its elements lane by lane and comes back to lines that left."""
+        access = stmt.source if isinstance(stmt, Load) else stmt.target
+        buffer, shape = self.buffers[access.buffer], tuple(map(float, stmt.shape))
+        lanes = self.machine.lanes(buffer.element)
+        if buffer.scratch or 0.0 in buffer.extents or not by_elements(access, shape, lanes, stmt.predicate is not None):
+            return 0.0
+        entry = entry_of(access, shape, self.symbols, buffer.extents, self.follows)
+        again = math.prod(shape) - lines(entry, buffer, middle, self.machine.line_bytes) / self.machine.line_bytes
+        kind = Kind.READ if isinstance(stmt, Load) else Kind.WRITE
+        return again * self.conflict_cycles(entry, buffer, kind, middle, 0) if again > 0 else 0.0
+
+    def conflict_cycles(
+        self, entry: Entry, buffer: Buffer, kind: Kind, middle: Mapping[str, float], level: int
+    ) -> float:
+        """Cycles lost with each line of a footprint that is looked for again in cache number `level`; a line that was
+        written to also has to be written back and fetched."""
+        m = self.machine
+        size, ways, lost = (
+            (m.l1_bytes, m.l1_ways, m.l1_conflict_cycles),
+            (m.l2_bytes, m.l2_ways, m.l2_conflict_cycles),
+            (m.l3_bytes, m.l3_ways, m.l3_conflict_cycles),
+        )[level]
+        share = conflicts(entry, buffer, middle, m.line_bytes, size, ways)
+        return lost * share * (1.0 if kind is Kind.READ else WRITTEN_BACK)
 
     def data_ends(self, loop: Loop, known: Mapping[str, float]) -> dict[str, float]:
         """Values to assume for tiles that say where a loop ends: a share of what its other bounds allow, or else of the
@@ -277,7 +331,14 @@ class NestModel:
 
     # -- statements --------------------------------------------------------------------------------------------------
 
-    def touch(self, stmt: Stmt, footprint: Footprint, middle: Mapping[str, float], loops: tuple[str, ...]) -> None:
+    def touch(
+        self,
+        stmt: Stmt,
+        footprint: Footprint,
+        middle: Mapping[str, float],
+        loops: tuple[str, ...],
+        hints: frozenset[str],
+    ) -> None:
         def note(access: Access, shape: tuple[float, ...], kind: Kind) -> None:
             buffer = self.buffers[access.buffer]
             if 0.0 not in buffer.extents:
@@ -289,7 +350,11 @@ class NestModel:
             if not buffer.scratch:
                 run = run_of(access, shape, loops, self.symbols, buffer.extents) * buffer.element
                 key = (access.buffer, kind)
-                lost = (STREAM_LOST if kind is Kind.STREAM else RUN_LOST) / (run + self.machine.line_bytes)
+                streamed = kind is Kind.STREAM
+                lost = STREAM_LOST if streamed else self.machine.run_lost_bytes
+                lost /= run + self.machine.line_bytes
+                lost *= HINTED if access.buffer in hints else 1.0
+                lost /= 1.0 + (0.0 if streamed else BESIDE * (math.prod(shape[:-1]) - 1.0))
                 self.stretch[key] = min(self.stretch.get(key, math.inf), 1.0 + lost)
 
         match stmt:
