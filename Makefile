@@ -1,5 +1,5 @@
 # Every target makes its own virtual environment (.venv) from nothing but Python 3.11+.
-#   make demo | test | bench | lint | fuzz | storm | format | clean          PYTHON=python3.12 chooses the interpreter
+#   make demo | test | bench | calls | lint | fuzz | storm | format | clean          PYTHON=python3.12 chooses the interpreter
 
 # The first interpreter that runs and is new enough (a name on PATH may be a shim that does neither).
 CANDIDATES := python3 python3.13 python3.12 python3.11
@@ -15,9 +15,10 @@ PYTEST_ARGS ?= -n auto
 FUZZ_ARGS ?= --programs 7500 --chains 2500 --bad-input 2000
 STORM_ARGS ?= --processes 32 --seconds 60
 BENCH_ARGS ?= memory
+CALLS_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: demo test bench lint fuzz storm format clean venv
+.PHONY: demo test bench calls lint fuzz storm format clean venv
 .DEFAULT_GOAL := test
 
 venv: $(READY)
@@ -42,6 +43,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# What calls and parallel loops cost beside their kernels.
+calls: $(READY)
+	$(BIN)/python benchmarks/calls.py $(CALLS_ARGS)
 
 bench: $(PEERS)
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import weft
 from weft.backends.target import Executable, get_target
 from weft.ir.gir_parser import parse_program
 
@@ -56,7 +59,10 @@ def test_scratch_grows_between_calls(sums: Executable) -> None:
 
 
 def test_calls_from_several_python_threads(sums: Executable) -> None:
+    """One program and different ones, on one team of helpers."""
     failures: list[str] = []
+    text = "op doubled(x: f32[M, N]) -> (y: f32[M, N]) { y[i, j] = x[i, j] + x[i, j] }"
+    doubled = weft.compile(text, threads=3, specialise="never")
 
     def caller(seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -64,6 +70,8 @@ def test_calls_from_several_python_threads(sums: Executable) -> None:
             x = rng.integers(0, 9, (int(rng.integers(1, 60)), int(rng.integers(1, 60)))).astype(np.float32)
             if not np.array_equal(call(sums, x, 1 + seed % 4), x.sum(1)):
                 failures.append(f"caller {seed}")
+            if seed % 2 and not np.array_equal(doubled(x), x + x):
+                failures.append(f"caller {seed}, doubled")
 
     callers = [threading.Thread(target=caller, args=(k,)) for k in range(6)]
     for c in callers:
@@ -74,8 +82,6 @@ def test_calls_from_several_python_threads(sums: Executable) -> None:
 
 
 def test_helpers_that_sleep_wake_again(sums: Executable) -> None:
-    import time
-
     x = np.ones((64, 64), np.float32)
     for pause in (0.0, 0.02, 0.0, 0.05):
         time.sleep(pause)
@@ -85,14 +91,93 @@ def test_helpers_that_sleep_wake_again(sums: Executable) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_a_team_of_its_own(sums: Executable) -> None:
-    x = np.ones((50, 50), np.float32)
+    x, y = np.ones((50, 50), np.float32), np.zeros(50, np.float32)
     call(sums, x, 2)
+    bound = sums.bind([x.ctypes.data, y.ctypes.data], [50, 50], 2)  # type: ignore[attr-defined]
+    bound()
+
+    def right() -> bool:
+        y.fill(0)
+        bound()
+        return bool((call(sums, x, 2) == 50).all() and (y == 50).all())
+
+    assert in_a_child(right) == 0
+    assert right()
+
+
+def in_a_child(check: Callable[[], bool]) -> int:
+    """The exit status of a forked child: 0 where the check holds."""
     child = os.fork()
     if child == 0:
-        good = np.array_equal(call(sums, x, 2), np.full(50, 50, np.float32))
-        os._exit(0 if good else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    np.testing.assert_array_equal(call(sums, x, 2), np.full(50, 50, np.float32))
+        status = 1
+        try:
+            status = 0 if check() else 1
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity masks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_on_one_core_nobody_waits_for_a_helper(sums: Executable) -> None:
+    """A team that is larger than the affinity mask: helpers never keep the caller from its only core for long."""
+    x = np.ones((64, 400), np.float32)
+
+    def check() -> bool:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        call(sums, x, 4)
+        start = time.perf_counter()
+        good = all((call(sums, x, 4) == 400).all() for _ in range(200))
+        return good and time.perf_counter() - start < 4
+
+    assert in_a_child(check) == 0
+
+
+def test_beside_a_busy_pool_of_the_same_process(sums: Executable) -> None:
+    """Threads that compute all the time, one for each core: calls take their share of the cores, and not much more."""
+    x, heavy = np.ones((64, 400), np.float32), np.ones((512, 4000), np.float32)
+    alone = min(timed(sums, x) for _ in range(20))
+    stop = False
+
+    def work() -> None:
+        while not stop:
+            call(sums, heavy, 1)  # outside of the interpreter's lock nearly all the time
+
+    busy = [threading.Thread(target=work) for _ in range(os.cpu_count() or 1)]
+    for thread in busy:
+        thread.start()
+    try:
+        times = sorted(timed(sums, x) for _ in range(40))
+    finally:
+        stop = True
+        for thread in busy:
+            thread.join()
+    assert times[len(times) // 2] < 20 * alone + 0.25  # some time slices of a crowded machine
+
+
+def timed(kernel: Executable, x: np.ndarray) -> float:
+    start = time.perf_counter()
+    assert (call(kernel, x, 2) == x.shape[1]).all()
+    return time.perf_counter() - start
+
+
+def test_calls_are_cheap() -> None:
+    """Bounds with much room; `benchmarks/calls.py` measures."""
+    k = weft.compile("op add(x: f32[N], z: f32[N]) -> (y: f32[N]) { y[i] = x[i] + z[i] }", threads=1)
+    x = np.ones(16, np.float32)
+    bound = k.bind(x, x)
+    assert fastest(bound) < 20e-6
+    assert fastest(lambda: k(x, x)) < 200e-6
+    assert fastest(lambda: k(x, x, out=bound.outputs[0])) < 200e-6
+
+
+def fastest(run: Callable[[], object]) -> float:
+    times = []
+    for _ in range(500):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def test_parallel_loops_inside_serial_ones_see_outer_values() -> None:

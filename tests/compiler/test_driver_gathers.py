@@ -119,3 +119,14 @@ def test_beyond_the_point_limit_guards_do_not_help(monkeypatch: pytest.MonkeyPat
     check(GUARDED, x=X, idx=np.zeros((4, 4), np.int64))
     with pytest.raises(CallError, match="cannot prove"):
         check(GUARDED, x=X, idx=np.full((4, 4), -1))
+
+
+def test_narrow_indices_of_large_tensors() -> None:
+    """Negative numbers of one byte, read as unsigned ones, lie inside of many extents."""
+    narrow = "op rows(x: f32[V], idx: i8[N]) -> (y: f32[N]) { y[i] = x[idx[i]] }"
+    x = np.zeros(200, np.float32)
+    check(narrow, x=x, idx=np.array([127, 0], np.int8))
+    with pytest.raises(CallError, match="is -100 at i = 1"):
+        check(narrow, x=x, idx=np.array([127, -100], np.int8))
+    with pytest.raises(CallError, match="is 255 at i = 0"):
+        check(narrow.replace("i8", "u8"), x=x, idx=np.array([255, 0], np.uint8))

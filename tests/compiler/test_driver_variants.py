@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,11 @@ def test_threads_of_a_call(monkeypatch: pytest.MonkeyPatch, environment: str, ex
     from weft.backends.host import usable_cores
 
     assert k.target.runs[-1][1] == (expected or usable_cores())  # type: ignore[attr-defined]
+
+
+def test_a_forked_child_builds_what_another_thread_was_building() -> None:
+    variants: Variants[Any] = Variants(lambda key: Variant(dict(key), None, None), 4)  # type: ignore[arg-type]
+    kept = variants.get((("N", 1),))
+    variants._entries[("N", 2),] = Future()  # nobody is left to finish it
+    variants.after_fork()
+    assert variants.get((("N", 1),)) is kept and variants.get((("N", 2),)).bindings == {"N": 2}
