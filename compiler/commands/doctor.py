@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from ... import settings
-from ...backends.host import usable_cores
+from ...backends.host import host_description, usable_cores
 from ...backends.machine import machine_names
 from ...backends.target import TARGETS, get_target
 from ...ir.errors import WeftError
@@ -68,13 +68,21 @@ def examine() -> dict[str, dict[str, Any]]:
             "huge pages": _read("/sys/kernel/mm/transparent_hugepage/enabled") or "unknown",
         },
         "targets": {name: _target(name) for name in TARGETS},
-        "machines": {"descriptions": machine_names()},
+        "machines": {"descriptions": machine_names(), "in use": _machine()},
         "tools": {tool: _tool(tool) for tool in dict.fromkeys((now.cc, *TOOLS))},
         "devices": {"nvidia": sorted(p.name for p in Path("/dev").glob("nvidia[0-9]*")), "amd": _amd()},
         "packages": {name: _package(name) for name in PACKAGES},
         "kernel cache": dict(cache.describe()),
         "settings": variables,
     }
+
+
+def _machine() -> str:
+    try:
+        found = host_description()
+    except WeftError as error:
+        return f"not usable: {str(error).splitlines()[0]}"
+    return f"{found.machine.name}, from {found.path}"
 
 
 def _target(name: str) -> str:
