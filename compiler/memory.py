@@ -12,7 +12,6 @@ import ctypes
 import math
 import mmap
 import threading
-import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +29,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class _Owner:
-    """What NumPy keeps alive for an array over a mapping; its end of life is the signal to reuse the mapping."""
+    """What NumPy keeps alive for an array over a mapping; at its end of life the mapping goes back to its pool."""
 
-    __slots__ = ("__array_interface__", "__weakref__")
+    __slots__ = ("__array_interface__", "_mapping", "_returned")
 
-    def __init__(self, address: int, size: int) -> None:
+    def __init__(self, mapping: mmap.mmap, address: int, size: int, returned: deque[mmap.mmap]) -> None:
         self.__array_interface__ = {"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
+        self._mapping = mapping
+        self._returned = returned
+
+    def __del__(self) -> None:
+        self._returned.append(self._mapping)
 
 
 class Pool:
@@ -43,7 +47,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Finalizers may run in the middle of `take` in the same thread, so they must not need the lock.
+        # Arrays may die in the middle of `take` in the same thread, so that must not need the lock.
         self._returned: deque[mmap.mmap] = deque()
         self._free: dict[int, list[mmap.mmap]] = {}
         self._held = 0
@@ -61,9 +65,7 @@ class Pool:
             mapping = _map(length, huge)
         address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
         start = -(-address // HUGE_PAGE) * HUGE_PAGE  # the mapping has a spare huge page for this
-        owner = _Owner(start, size)
-        weakref.finalize(owner, self._returned.append, mapping).atexit = False
-        return np.asarray(owner)
+        return np.asarray(_Owner(mapping, start, size, self._returned))
 
     @property
     def held(self) -> int:
