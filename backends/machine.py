@@ -52,7 +52,7 @@ class Machine:
     l1_ways: int = 8  # lines of one set
     l2_ways: int = 8
     l3_ways: int = 16
-    l1_conflict_cycles: float = 4.0  # of a line that is fetched again because its set was full
+    l1_conflict_cycles: float = 2.5  # of a line that is fetched again because its set was full
     l2_conflict_cycles: float = 7.0  # the same, on top, where it left the second cache too
     l3_conflict_cycles: float = 14.0
     run_lost_bytes: float = 640.0  # of dram time where a run of neighbouring addresses ends (a page walk, no prefetch)

@@ -13,9 +13,10 @@ from math import gcd, prod
 from .footprint import Buffer, Entry, span_of
 
 
-def conflicts(entry: Entry, buffer: Buffer, middle: Mapping[str, float], line: int, size: int, ways: int) -> float:
+def conflicts(entry: Entry, buffer: Buffer, middle: Mapping[str, float], line: int, size: int, ways: int,
+              spare: float) -> float:  # fmt: skip
     """The share of this footprint's lines that do not stay in a cache of `size` bytes with so many ways: nothing where
-    it takes a quarter of the sets that its rows can reach, all where it takes three quarters: others use them too."""
+    it takes `spare` of the sets that its rows can reach (others use them too), all where it takes half of them more."""
     rows, run = rows_of(entry, buffer, middle)
     count = prod(n for n, _ in rows)
     run = -(-run // line) * line
@@ -25,7 +26,7 @@ def conflicts(entry: Entry, buffer: Buffer, middle: Mapping[str, float], line: i
     apart = gcd(way, *(distance for _, distance in rows))
     places = min(count, way // apart)
     taken = count * run / (min(way, places * run) * ways)
-    return min(1.0, max(0.0, 2.0 * taken - 0.5))
+    return min(1.0, max(0.0, 2.0 * (taken - spare)))
 
 
 def rows_of(entry: Entry, buffer: Buffer, middle: Mapping[str, float]) -> tuple[list[tuple[int, int]], int]:

@@ -58,6 +58,8 @@ _NO_END = 1e15  # larger than any extent
 _FILLED = 0.8  # of an axis that data ends: a plan that stops there is better than one that goes on
 _ITERATION_CYCLES = 2.0
 STREAM_LOST = 80.0  # `run_lost_bytes` of stores past the caches, which nothing waits for (a page of dram is opened)
+EVICTED = 16.0  # vectors that travel for each one too many: they are used in a cycle
+SPARE = (0.75, 0.25, 0.25)  # of the sets that a footprint falls into, at every cache: what it may take
 WRITTEN_BACK = 3.0  # how much more often a line that was written to travels where it left a cache too early
 HINTED = 0.6  # of what the end of a run of neighbouring addresses costs, where prefetches ask for the next one
 BESIDE = 0.25  # by how much each further run that is asked for at the same time divides it
@@ -91,6 +93,7 @@ class NestModel:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.mutable: set[str] = set()
         self.follows: dict[str, frozenset[str]] = {}  # the loop indices that a tile's value depends on
+        self.by_elements: set[str] = set()  # buffers that some access goes through lane by lane
         self.stretch: dict[tuple[str, Kind], float] = {}  # factors on dram traffic that comes in short runs
         self.capacity = tuple(_FIT * c for c in (machine.l1_bytes, machine.l2_bytes, machine.l3_bytes))
 
@@ -105,7 +108,7 @@ class NestModel:
     def enter(self, body: tuple[Stmt, ...]) -> None:
         """Note the tiles and scratch buffers of a kernel."""
         self.buffers, self.shapes, self.mutable = dict(self.tensors), {}, set()
-        self.stretch, self.follows = {}, {}
+        self.stretch, self.follows, self.by_elements = {}, {}, set()
         for s in walk(body):
             name = tile_written(s)
             if name is not None:
@@ -234,8 +237,8 @@ class NestModel:
         work.add(body.work, n)
         units = min(float(self.machine.units), n) if is_parallel and not parallel else 1.0
         rounds = math.ceil(n / units) if units > 1 else n
-        again = self.fetched_again(body, all_of_it, n, parallel or is_parallel, inner_middle)
-        step = max(body.cycles, self.latency(loop)) + again / n
+        waited, beside = self.fetched_again(body, all_of_it, n, parallel or is_parallel, inner_middle)
+        step = max(body.cycles + waited / n, beside / n, self.latency(loop))
         per_iteration = 0.0 if loop.kind is LoopKind.UNROLL else _ITERATION_CYCLES
         whole = (traffic[0], traffic[1], traffic[2])
         longer = rounds * (step / body.cycles if body.cycles else 1.0)
@@ -254,12 +257,14 @@ class NestModel:
 
     def fetched_again(
         self, body: Node, wanted: Traffic, n: float, parallel: bool, middle: Mapping[str, float]
-    ) -> float:
-        """Cycles lost, in all iterations together, to lines that would stay in a cache between two of them if they did
-        not fall into the same few sets."""
-        m, cycles = self.machine, 0.0
+    ) -> tuple[float, float]:
+        """Cycles, in all iterations together, to fetch lines that would stay in a cache between two of them if they did
+        not fall into the same few sets: those that are waited for, since lanes are put together one by one, and those
+        that go on beside other work."""
+        m = self.machine
+        waited = beside = 0.0
         if n <= 1:
-            return 0.0
+            return 0.0, 0.0
         inside = resident(body.bytes)
         for full, entry in body.footprint.items():
             name, kind = full[0], full[1]
@@ -270,8 +275,10 @@ class NestModel:
             for k, capacity in enumerate(self.capacities(parallel)):
                 repeated_ = n * body.traffic[k].get((name, kind), 0.0) - wanted.get((name, kind), 0.0)
                 if inside <= capacity and repeated_ > 0:
-                    cycles += repeated_ / m.line_bytes * self.conflict_cycles(entry, buffer, kind, middle, k)
-        return cycles
+                    cycles = repeated_ / m.line_bytes * self.conflict_cycles(entry, buffer, kind, middle, k)
+                    waited += cycles if name in self.by_elements else 0.0
+                    beside += cycles if name not in self.by_elements else 0.0
+        return waited, beside
 
     def element_by_element(self, stmt: Load | Store, middle: Mapping[str, float]) -> float:
         """Cycles lost by an access that goes through its elements lane by lane and comes back to lines that left."""
@@ -280,6 +287,7 @@ class NestModel:
         lanes = self.machine.lanes(buffer.element)
         if buffer.scratch or 0.0 in buffer.extents or not by_elements(access, shape, lanes, stmt.predicate is not None):
             return 0.0
+        self.by_elements.add(access.buffer)
         entry = entry_of(access, shape, self.symbols, buffer.extents, self.follows)
         again = math.prod(shape) - lines(entry, buffer, middle, self.machine.line_bytes) / self.machine.line_bytes
         kind = Kind.READ if isinstance(stmt, Load) else Kind.WRITE
@@ -296,7 +304,7 @@ class NestModel:
             (m.l2_bytes, m.l2_ways, m.l2_conflict_cycles),
             (m.l3_bytes, m.l3_ways, m.l3_conflict_cycles),
         )[level]
-        share = conflicts(entry, buffer, middle, m.line_bytes, size, ways)
+        share = conflicts(entry, buffer, middle, m.line_bytes, size, ways, SPARE[level])
         return lost * share * (1.0 if kind is Kind.READ else WRITTEN_BACK)
 
     def data_ends(self, loop: Loop, known: Mapping[str, float]) -> dict[str, float]:
@@ -380,10 +388,11 @@ class NestModel:
                     live[s.tile] = self.vectors(s.tile)
                 else:
                     largest = max(largest, self.vectors(s.tile))
-        excess = sum(live.values()) + min(largest, 4.0) - self.machine.vector_registers
-        return (
-            min(sum(live.values()), 3 * excess) if live and excess > 0 else 0.0
-        )  # cyclic use evicts more than the excess
+        # two operands at least beside what stays
+        excess = sum(live.values()) + min(max(largest, 2.0), 4.0) - self.machine.vector_registers
+        if not live or excess <= 0:
+            return 0.0
+        return min(sum(live.values()), EVICTED * excess)
 
     def vectors(self, tile: str) -> float:
         return vectors(tuple(map(float, self.shapes.get(tile, ()))), self.machine.lanes(4))
