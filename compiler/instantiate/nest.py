@@ -47,6 +47,10 @@ class NestWriter(Reader):
         reads = [r for r in definition.self_reads if tuple(sub(i, ZERO) for i in r.index) == back]
         if not reads or any(t.axis != tile.axis and t.size > 1 and t.axis not in self.dims for t in self.nest.loops):
             return
+        axis = next(a for a in definition.axes if a.name == tile.axis)
+        bounds = self.loop_range(tile.axis)
+        if bounds.lo != axis.lo if step < 0 else bounds.hi != axis.hi:
+            return  # part of the axis: what stands before its first element is in memory
         target = definition.targets[0]
         shape = self.shape_of_axes([a.name for a in definition.axes])
         dtype = target.dtype.arithmetic

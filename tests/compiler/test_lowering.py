@@ -14,6 +14,7 @@ from weft.compiler.alternatives import alternatives
 from weft.compiler.axes import unify_axes
 from weft.compiler.lower import LowerOptions, lower, rewrite_op, write_out
 from weft.compiler.neighbours import neighbours
+from weft.compiler.passes.wavefront import skew_recurrence
 from weft.compiler.planner import Choices, make_plan
 from weft.compiler.planner.groups import shared_passes
 from weft.compiler.search import Candidate, search
@@ -175,6 +176,19 @@ def test_streams_over_long_rows_are_split_over_units() -> None:
     arrays = {t.name: inputs.get(t.name, np.empty([as_int(e) or 0 for e in t.shape], "f4")) for t in program.tensors}
     get_target("cpu").load(program)([a.ctypes.data for a in arrays.values()], [], 2)
     np.testing.assert_allclose(arrays["y"], want, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("sign", "+-")
+def test_chains_go_on_where_a_tile_begins(sign: str) -> None:
+    """Found by `make fuzz`: the value carried in a register began anew in every tile that follows another one."""
+    text = f"""op sweep(x: f32[M, N]) -> (w: f32[M, N]) {{
+      w[i, j] = (x[i, j] + w.pad(0.0)[i {sign} 1, j] + w.pad(0.0)[i, j {sign} 1]) * 0.25
+    }}"""
+    op = specialise(parse_op(text), {"M": 7, "N": 31})
+    program = write_out(rewrite_op(skew_recurrence(op, "w")), MACHINE, Choices(lanes=(("w$wave", ""),))).program
+    assert "turn" in print_program(program)
+    inputs = inputs_of(op, {})
+    np.testing.assert_allclose(run_gir(program, inputs)["w"], run_op(op, inputs, {})["w"], rtol=1e-5, atol=1e-6)
 
 
 def test_copies_of_states_that_are_too_large_for_scratch() -> None:
