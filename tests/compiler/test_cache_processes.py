@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cache_storm
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+UNSHARE = ["unshare", "--map-root-user", "--mount"]
 TEXT = "op doubled(x: f32[N]) -> (y: f32[N]) { y[i] = x[i] + x[i] }"
 
 CALL = f"""
@@ -44,14 +44,42 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_of_weft(tmp_path_factory.mktemp("package"))
 
 
-def steps(package: Path, directory: Path, **more: Any) -> tuple[int, str]:
-    """How many compilations a new process with that cache made, and what it said."""
+def steps(package: Path, directory: Path, *mounts: list[str]) -> tuple[int, str]:
+    """How many compilations a new process with that cache made, and what it said. `mounts`: arguments of `mount`, for
+    that process alone."""
     environment = os.environ | {"PYTHONPATH": str(package), "WEFT_CACHE": "1", "WEFT_CACHE_DIR": str(directory)}
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", CALL], env=environment, capture_output=True, text=True, check=False, **more
-    )
+    mounting = f"import subprocess\nfor m in {mounts!r}: subprocess.run(['mount', *m], check=True)\n" if mounts else ""
+    command = [*(UNSHARE if mounts else ()), sys.executable, "-B", "-c", mounting + CALL]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return int(done.stdout), done.stderr
+
+
+@pytest.fixture
+def _mounts(tmp_path: Path) -> None:
+    """Skips where a process may not have mounts of its own."""
+    probe = [*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("needs mounts of its own")
+
+
+@pytest.mark.usefixtures("_mounts")
+def test_a_disk_that_is_full(package: Path, tmp_path: Path) -> None:
+    """A file system of one page: kernels compile and run, and one warning says that none is kept."""
+    small = ["-t", "tmpfs", "-o", "size=4k,mode=0700", "tmpfs", str(tmp_path)]
+    count, said = steps(package, tmp_path, small)
+    assert count == 3 and said.count("CacheWarning") == 1 and "No space left on device" in said
+
+
+@pytest.mark.usefixtures("_mounts")
+def test_a_file_system_mounted_read_only(package: Path, tmp_path: Path) -> None:
+    """Whoever the user is: what is there is used, what is not is compiled."""
+    directory = tmp_path / "cache"
+    read_only = (["--bind", str(tmp_path), str(tmp_path)], ["-o", "remount,ro,bind", str(tmp_path)])
+    count, said = steps(package, directory, *read_only)
+    assert count == 3 and said.count("CacheWarning") == 1 and "Read-only file system" in said
+    assert steps(package, directory) == (3, "")
+    assert steps(package, directory, *read_only) == (0, "")
 
 
 def test_a_second_process_compiles_nothing(package: Path, tmp_path: Path) -> None:
