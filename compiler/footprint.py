@@ -277,6 +277,54 @@ def run_of(access: Access, shape: tuple[float, ...], loops: tuple[str, ...], env
     return max(1.0, width) if any(f.scattered for f in forms[:-1]) else math.inf
 
 
+def reach_of(
+    access: Access,
+    shape: tuple[float, ...],
+    loops: tuple[str, ...],
+    env: Mapping[str, float],
+    extents: tuple[float, ...],
+    spans: Mapping[str, tuple[float, frozenset[str]]],
+    window: float,
+) -> float:
+    """Elements at neighbouring addresses that are touched soon, in whatever order: by one execution and those innermost
+    loops around it that together touch at most `window` elements (`loops`, outermost first; `spans`: the elements that
+    each runs over, and the indices that its start depends on); infinite where all loops do, or where the next one goes
+    on where the last has ended."""
+    if not access.index:
+        return math.inf
+    forms = [_form(i, env) for i in access.index]
+    if forms[-1].scattered:
+        return 1.0
+    covered = [math.prod(shape[k] for k, f in form.axes.items() if abs(f) == 1 and k < len(shape)) for form in forms]
+    movers = [dict(form.by) for form in forms]
+    for var in reversed(loops):
+        span, start = spans.get(var, (1.0, frozenset[str]()))
+        moved = [d for d, by in enumerate(movers) if by.get(var)]
+        if not moved:
+            continue
+        more = list(covered)
+        for d in moved:
+            more[d] = min(max(covered[d], abs(movers[d][var]) * span), max(extents[d], 1.0))
+            movers[d] |= dict.fromkeys(
+                start, movers[d][var]
+            )  # the loop that sets where this one starts goes on with it
+        if math.prod(more) > window:
+            if moved == [_first_partial(covered, extents)]:
+                return math.inf  # it goes on where it ended
+            break
+        covered = more
+    else:
+        if not any(form.scattered for form in forms):
+            return math.inf
+    first = _first_partial(covered, extents)
+    return max(1.0, math.prod(covered[max(first, 0) :]))
+
+
+def _first_partial(covered: list[float], extents: tuple[float, ...]) -> int:
+    """The last dimension that is not covered whole; -1 where all are."""
+    return next((d for d in range(len(covered) - 1, -1, -1) if covered[d] < extents[d]), -1)
+
+
 def fold(entry: Entry, var: str, trip: Trip, extents: tuple[float, ...]) -> Entry:
     """The footprint of a whole loop from that of one iteration."""
     out = []

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PARTS = (1, 4, 16, 64, 256, 1024, 4096, 0)  # elements of a root axis per parallel iteration; 0: all of them
 VECTORS = (1, 2, 4, 8)  # along lanes
 ROWS = (1, 2, 4, 8)  # along another axis
+SHORT_ROOT = 64
 MOST_VECTORS = 32  # in the register tile of one nest
 
 
@@ -54,6 +55,7 @@ def nearby(candidate: Candidate) -> Iterator[Choices]:
             if (vectors, rows) != (choices.vectors, choices.rows):
                 yield replace(choices, vectors=vectors, rows=rows)
         yield from (replace(choices, root_rows=n) for n in (24, 48, 96, 384) if n != choices.root_rows)
+        yield from _whole(candidate)
     else:
         yield from (replace(choices, vectors=n) for n in (1, 2, 8) if n != choices.vectors)
     given = choices.lanes_of
@@ -66,6 +68,16 @@ def nearby(candidate: Candidate) -> Iterator[Choices]:
         for tensor in op.inputs:
             yield replace(choices, unpacked=choices.unpacked ^ {tensor.name})
     yield from (replace(choices, chunk=n) for n in (1024, 16384) if n != choices.chunk)
+
+
+def _whole(candidate: Candidate) -> Iterator[Choices]:
+    """A short root axis inside, so that what lies beside each other is worked on together."""
+    given = dict(candidate.choices.parallel)
+    sizes = dict(chain.from_iterable(extents(d).items() for d in candidate.op.definitions))
+    for kernel in candidate.plan.kernels:
+        for axis, part in list(_roots(kernel.body))[1:]:
+            if 1 < sizes.get(axis, 1) <= SHORT_ROOT and part < sizes[axis] and given.get(axis) != 0:
+                yield replace(candidate.choices, parallel=tuple(sorted({**given, axis: 0}.items())))
 
 
 def farther(candidate: Candidate) -> Iterator[Choices]:

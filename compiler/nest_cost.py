@@ -44,6 +44,7 @@ from .footprint import (
     lines,
     merge,
     once,
+    reach_of,
     resident,
     run_of,
     sizes,
@@ -63,6 +64,7 @@ SPARE = (0.75, 0.25, 0.25)  # of the sets that a footprint falls into, at every 
 WRITTEN_BACK = 3.0  # how much more often a line that was written to travels where it left a cache too early
 HINTED = 0.6  # of what the end of a run of neighbouring addresses costs, where prefetches ask for the next one
 BESIDE = 0.25  # by how much each further run that is asked for at the same time divides it
+PAGE_LOST = 128.0  # bytes of dram time lost where what is touched soon ends, in whatever order (a page is opened)
 
 
 @dataclass(slots=True)
@@ -94,6 +96,8 @@ class NestModel:
         self.mutable: set[str] = set()
         self.follows: dict[str, frozenset[str]] = {}  # the loop indices that a tile's value depends on
         self.by_elements: set[str] = set()  # buffers that some access goes through lane by lane
+        self.spans: dict[str, tuple[float, frozenset[str]]] = {}  # of each loop, for `reach_of`
+        self.lost: dict[tuple[str, Kind], tuple[float, float]] = {}  # by short runs, and by pages
         self.stretch: dict[tuple[str, Kind], float] = {}  # factors on dram traffic that comes in short runs
         self.capacity = tuple(_FIT * c for c in (machine.l1_bytes, machine.l2_bytes, machine.l3_bytes))
 
@@ -108,7 +112,7 @@ class NestModel:
     def enter(self, body: tuple[Stmt, ...]) -> None:
         """Note the tiles and scratch buffers of a kernel."""
         self.buffers, self.shapes, self.mutable = dict(self.tensors), {}, set()
-        self.stretch, self.follows, self.by_elements = {}, {}, set()
+        self.lost, self.stretch, self.follows, self.by_elements = {}, {}, {}, set()
         for s in walk(body):
             name = tile_written(s)
             if name is not None:
@@ -213,6 +217,7 @@ class NestModel:
     ) -> Node:
         middle = {**middle, **self.data_ends(loop, middle)}
         trip = trip_of(loop, middle, outer, ASSUMED_TRIPS)
+        self.spans[loop.var] = (trip.count * loop.step, frozenset(variables(loop.lo)))
         first = trip.first + sum(f * middle[n] for n, f in trip.first_by.items())
         last = trip.last + sum(f * middle[n] for n, f in trip.last_by.items())
         inner_middle = {**middle, loop.var: (first + last) / 2}
@@ -235,8 +240,11 @@ class NestModel:
             traffic.append(all_of_it if reused else _add({}, t, n))
         work = Work()
         work.add(body.work, n)
-        units = min(float(self.machine.units), n) if is_parallel and not parallel else 1.0
-        rounds = math.ceil(n / units) if units > 1 else n
+        units = 1.0
+        if is_parallel and not parallel:
+            pieces = n * self.pieces(loop, middle, outer)
+            units = pieces / math.ceil(pieces / min(float(self.machine.units), max(pieces, 1.0)))
+        rounds = n / units
         waited, beside = self.fetched_again(body, all_of_it, n, parallel or is_parallel, inner_middle)
         step = max(body.cycles + waited / n, beside / n, self.latency(loop))
         per_iteration = 0.0 if loop.kind is LoopKind.UNROLL else _ITERATION_CYCLES
@@ -307,6 +315,14 @@ class NestModel:
         share = conflicts(entry, buffer, middle, m.line_bytes, size, ways, SPARE[level])
         return lost * share * (1.0 if kind is Kind.READ else WRITTEN_BACK)
 
+    def pieces(self, loop: Loop, middle: Mapping[str, float], outer: Mapping[str, tuple[float, float]]) -> float:
+        """Iterations, in each of this loop's, of the parallel loops that it consists of: all are handed out."""
+        match loop.body:
+            case (Loop() as inner,) if inner.kind.is_parallel:
+                own = trip_of(inner, {**middle, **self.data_ends(inner, middle)}, outer, ASSUMED_TRIPS).count
+                return own * self.pieces(inner, middle, outer)
+        return 1.0
+
     def data_ends(self, loop: Loop, known: Mapping[str, float]) -> dict[str, float]:
         """Values to assume for tiles that say where a loop ends: a share of what its other bounds allow, or else of the
         largest dimension that the loop runs along."""
@@ -356,14 +372,20 @@ class NestModel:
                     entry_of(access, shape, self.symbols, buffer.extents, self.follows),
                 )
             if not buffer.scratch:
+                window = self.machine.l2_bytes / 4 / buffer.element
                 run = run_of(access, shape, loops, self.symbols, buffer.extents) * buffer.element
+                reach = reach_of(access, shape, loops, self.symbols, buffer.extents, self.spans, window)
                 key = (access.buffer, kind)
                 streamed = kind is Kind.STREAM
                 lost = STREAM_LOST if streamed else self.machine.run_lost_bytes
                 lost /= run + self.machine.line_bytes
                 lost *= HINTED if access.buffer in hints else 1.0
                 lost /= 1.0 + (0.0 if streamed else BESIDE * (math.prod(shape[:-1]) - 1.0))
-                self.stretch[key] = min(self.stretch.get(key, math.inf), 1.0 + lost)
+                pages = PAGE_LOST / (reach * buffer.element + self.machine.line_bytes)
+                # the shortest way that any access goes, but pages as the first one does: others are often tails
+                lost, pages = min(self.lost.get(key, (lost, pages))[0], lost), self.lost.get(key, (lost, pages))[1]
+                self.lost[key] = lost, pages
+                self.stretch[key] = 1.0 + lost + pages
 
         match stmt:
             case Load():
