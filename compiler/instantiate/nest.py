@@ -197,20 +197,21 @@ class NestWriter(Reader):
         dtypes = [self.dtypes[c.name] for c in cells]
         arguments = [self.convert(a, t) for a, t in zip(arguments, dtypes, strict=True)]
         where = conjunction([*(self.tail(t.axis) for t in fold.loops), guard])
-        across = tuple(sorted(self.dims[t.axis] for t in fold.loops if t.size > 1 and t.axis != self.nest.lanes))
+        rows = [t.axis for t in fold.loops if t.size > 1 and t.axis != self.nest.lanes]
+        across = tuple(sorted(self.dims[axis] for axis in rows))
         if across and body.monoid.fn is not None:
             # rows of the register tile are folded at once, so that the accumulator stays one row
             value = arguments[0]
             if where is not None:
                 value = Call(Fn.SELECT, (where, value, identity(body.monoid, 0, dtypes[0])))
                 where = None
-            wide = self.compute(value, self.shape_of_parts([value]), definition.name)
-            if any(self.shapes[wide.name][dim] > 1 for dim in across):
-                name = self.kernel.fresh(f"{definition.name}_row")
-                self.emit(Reduce(name, body.monoid.fn, wide.name, across, self.location))
-                shape = tuple(1 if d in across else n for d, n in enumerate(self.shapes[wide.name]))
-                self.note(name, shape, dtypes[0])
-                arguments = [Ref(name)]
+            # as many elements as there are rows, also where they are all the same: each of them counts
+            shape = self.shape_of_axes([*self.axes_in([value]), *rows])
+            wide = self.compute(value, shape, definition.name)
+            name = self.kernel.fresh(f"{definition.name}_row")
+            self.emit(Reduce(name, body.monoid.fn, wide.name, across, self.location))
+            self.note(name, tuple(1 if d in across else n for d, n in enumerate(shape)), dtypes[0])
+            arguments = [Ref(name)]
         if body.monoid.fn is not None:
             new = [combine(body.monoid.fn, cells[0], arguments[0], dtypes[0])]
         else:

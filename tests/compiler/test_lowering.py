@@ -191,6 +191,17 @@ def test_chains_go_on_where_a_tile_begins(sign: str) -> None:
     np.testing.assert_allclose(run_gir(program, inputs)["w"], run_op(op, inputs, {})["w"], rtol=1e-5, atol=1e-6)
 
 
+def test_rows_of_a_tile_that_are_all_the_same_count_each() -> None:
+    """Found by `make fuzz`: what did not vary along the rows of a tile was added once, and its guard was lost."""
+    op = parse_op("op f(x: f32[M, N]) -> (y: f32[M]) { y[i] = sum[u: N, v: 3 where u != i] x[i, u] }")
+    choices = Choices(lanes=(("y", "u"),), tiles=(("y", "v", 3),))
+    for extents in ({"M": 5, "N": 19}, {}):
+        program = write_out(rewrite_op(specialise(op, extents)), MACHINE, choices).program
+        inputs = inputs_of(op, {"M": 5, "N": 19})
+        want = run_op(op, inputs, {})["y"]
+        np.testing.assert_allclose(run_gir(program, inputs)["y"], want, rtol=1e-5, atol=1e-6)
+
+
 def test_copies_of_states_that_are_too_large_for_scratch() -> None:
     """Found by `make fuzz`: they were scratch, without the room that register tiles need behind the last element."""
     text = """op f(x: f32[M, N, K], v: f32[K]) -> (o: f32[M, N]) {
