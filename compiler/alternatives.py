@@ -7,13 +7,14 @@ their diagonals.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
 from ..backends.machine import Machine
 from ..ir.errors import WeftError
-from ..ir.op import Op, Reduction
+from ..ir.op import Definition, Op, Reduction
+from .assumed import assumed
 from .axes import unify_axes
 from .passes.base import run_passes
 from .passes.chunking import chunk_recurrence
@@ -62,14 +63,21 @@ def _prepared(op: Op, passes: tuple[object, ...]) -> Op:
     return unify_axes(out)
 
 
+def _sizes(likely: Op, definition: Definition) -> Mapping[str, int]:
+    """The lengths of a definition's axes in the op with assumed extents."""
+    found = likely.definition_of(definition.name)
+    return extents(definition if found is None else found)
+
+
 def _chunk_all(op: Op, chunk: int, machine: Machine) -> Op | None:
     """Every linear recurrence over a long axis in chunks; None where there is none."""
     found = False
+    likely = assumed(op)
     for definition in op.definitions:
         linear = linear_recurrence(definition)
         if linear is None or not definition.self_reads:
             continue
-        sizes = extents(definition)
+        sizes = _sizes(likely, definition)
         if max(sizes[a.name] for a in definition.axes) < 2 * chunk:
             continue
         lines = prod(sizes[a.name] for a in definition.axes if a.name not in sweep_axes(definition))
@@ -90,11 +98,12 @@ def _skew_all(op: Op, machine: Machine) -> Op | None:
     """Every sweep over two axes whose other axes do not fill the machine along its diagonals; None where there is
     none."""
     found = False
+    likely = assumed(op)
     for definition in op.definitions:
         front = find_front(definition)
         if front is None or front_axes(definition)[0]:
             continue
-        sizes = extents(definition)
+        sizes = _sizes(likely, definition)
         lines = prod(sizes[a.name] for a in definition.axes if a.name not in sweep_axes(definition))
         short = min(sizes[definition.axes[k].name] for k in (front.across, front.along))
         if lines >= machine.units * machine.lanes(4) or short < machine.lanes(4):
@@ -112,11 +121,12 @@ def _split_all(op: Op, machine: Machine) -> Op | None:
     found = False
     streamed = {c.target: s for s in op.streams for c in s.components}
     done: set[str] = set()
+    likely = assumed(op)
     for definition in op.definitions:
         body = definition.body
         if not isinstance(body, Reduction) or definition.name in done or bound_axes(definition):
             continue
-        sizes = extents(definition)
+        sizes = _sizes(likely, definition)
         results = prod(sizes[a.name] for a in definition.axes)
         long = max(body.axes, key=lambda a: sizes[a.name])
         if results >= FEW_RESULTS * machine.units or sizes[long.name] < 8192:

@@ -8,7 +8,7 @@ changing its value wherever the ranges hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import lcm
@@ -290,11 +290,14 @@ def _nonnegative(form: Linear, env: Env, budget: list[int]) -> bool:
 def program_env(program: Program) -> Env:
     """What a program states about its symbols: extents are not negative, and its facts hold."""
     extents = {v for t in program.tensors for e in t.shape if isinstance(e, Var) for v in (e.name,)}
-    ranges: dict[Expr, Range] = {
-        Var(s.name): Range(const(0) if s.name in extents else None, None) for s in program.symbols
-    }
+    return stated((s.name for s in program.symbols), program.facts, extents)
+
+
+def stated(symbols: Iterable[str], facts: Iterable[Expr], extents: Container[str] = ()) -> Env:
+    """What facts say about symbols, of which `extents` are not negative."""
+    ranges: dict[Expr, Range] = {Var(s): Range(const(0) if s in extents else None, None) for s in symbols}
     divisors: dict[str, int] = {}
-    for fact in program.facts:
+    for fact in facts:
         _learn(fact, ranges, divisors)
     return Env(ranges, divisors)
 
@@ -306,6 +309,8 @@ def _learn(fact: Expr, ranges: dict[Expr, Range], divisors: dict[str, int]) -> N
             _learn(b, ranges, divisors)
         case Call(Fn.EQ, (Call(Fn.MOD, (Var(name), Const(int(c)))), Const(0))) if c > 0:
             divisors[name] = lcm(divisors.get(name, 1), c)
+        case Call(Fn.EQ, (Var() as v, Const(int(c)))) | Call(Fn.EQ, (Const(int(c)), Var() as v)) if v in ranges:
+            ranges[v] = Range(const(c), const(c))
         case Call(Fn.GE | Fn.GT as fn, (Var() as v, Const(int(c)))) if v in ranges:
             ranges[v] = replace(ranges[v], lo=const(c + (fn is Fn.GT)))
         case Call(Fn.LE | Fn.LT as fn, (Var() as v, Const(int(c)))) if v in ranges:

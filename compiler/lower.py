@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..backends.machine import Machine
 from ..ir import gir
 from ..ir.op import Op
+from .assumed import assumed_symbols
 from .axes import unify_axes
 from .cost import CostReport, analyse
 from .instantiate import instantiate
@@ -18,7 +19,8 @@ from .passes.inline import recomputed
 from .pipeline import OP_PASSES, gir_passes
 from .plan import Plan
 from .planner import Choices, make_plan
-from .search import FINALISTS, SLACK, SearchReport, assumed_symbols, search
+from .search import FINALISTS, SLACK, SearchReport, search
+from .versions import merged, versions
 
 DEFINITIONS_COSTED = 960  # of all plans together, so that time grows with the op and not with its square
 FEWEST_NODES = 4
@@ -57,7 +59,24 @@ def write_out(
 
 
 def lower(op: Op, machine: Machine, options: LowerOptions) -> LowerResult:
-    """Schedule an op (some symbols may be bound) for a machine."""
+    """Schedule an op (some symbols may be bound) for a machine. With open extents the program holds several versions
+    (versions.py); the rest of the result is that of the last one, which serves all extents."""
+    if not op.symbols:
+        return _lower(op, machine, options)
+    found = [(version, _lower(version, machine, options)) for version in versions(op, machine)]
+    last = found[-1][1]
+    kept = [(v, r) for v, r in found if r is last or _differs(r, last)]
+    return replace(last, program=merged(op, [(v, r.program) for v, r in kept]))
+
+
+def _differs(special: LowerResult, last: LowerResult) -> bool:
+    """The version is another way of computing, or streams what the last one cannot."""
+    if (special.plan, special.op.definitions) != (last.plan, last.op.definitions):
+        return True
+    return any(isinstance(s, gir.Store) and s.streaming for k in special.program.kernels for s in gir.walk(k.body))
+
+
+def _lower(op: Op, machine: Machine, options: LowerOptions) -> LowerResult:
     if not options.search:
         rewritten = rewrite_op(op)
         return write_out(rewritten, machine, starting_choices(rewritten, options.levels), monotone=options.monotone)

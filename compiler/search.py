@@ -15,6 +15,7 @@ from ..backends.machine import Machine
 from ..ir.errors import WeftError
 from ..ir.op import Op
 from .alternatives import Alternative, alternatives
+from .assumed import typical
 from .canonical import canonical_hash
 from .cost import analyse
 from .instantiate import instantiate
@@ -25,7 +26,6 @@ from .passes.inline import recomputed
 from .pipeline import finishing_passes
 from .plan import Plan
 from .planner import Choices, make_plan
-from .planner.facts import UNKNOWN_EXTENT
 from .refusals import refusal, scratch_refusal
 from .wording import words
 
@@ -142,7 +142,7 @@ class _Search:
             return None
         self.seen.add(met)
         reason = refusal(op, plan, choices, self.machine)
-        program = instantiate(op, plan, self.machine.sram_bytes) if reason is None else None
+        program = instantiate(typical(op), plan, self.machine.sram_bytes) if reason is None else None
         if program is not None and choices != Choices():
             reason = scratch_refusal(program, self.machine)
         if program is None or reason is not None:
@@ -168,8 +168,3 @@ class _Search:
         )
         self.report.candidates.append(out)
         return out
-
-
-def assumed_symbols(op: Op) -> dict[str, int]:
-    """Values that stand for open extents when plans are compared: the default, else 1024."""
-    return {s.name: s.default if s.default is not None else UNKNOWN_EXTENT for s in op.symbols}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
 from ...ir.dtypes import DType
-from ...ir.expr import Expr, as_int, const
+from ...ir.expr import Expr, as_int, const, substitute
+from ...ir.folding import fold
 from ...ir.gir import Level
 from ...ir.op import Compact, Definition, Op, Sort
+from ..assumed import assumed_symbols
 from ..axes import all_axes, reduction_axes
 from ..plan import Block, KernelPlan, Nest, Pack, Tile, step_definitions, step_loops
 from .scope import add, round_up
@@ -125,12 +128,13 @@ def lay_out(op: Op, plan: KernelPlan, external: set[str], sram_bytes: int) -> La
 
 def _spill(op: Op, plan: KernelPlan, layout: Layout, sram_bytes: int) -> None:
     """Move the largest buffers to dram until the scratch of the kernel, its packed copies included, fits."""
+    known = {n: const(v) for n, v in assumed_symbols(op).items()}
     packed = sum(
-        op.tensors[pack.tensor].dtype.bytes * prod(as_int(e) or 1 for _, e, _ in pack_dimensions(op, plan, path, pack))
+        op.tensors[pack.tensor].dtype.bytes * _elements((e for _, e, _ in pack_dimensions(op, plan, path, pack)), known)
         for path, pack in _packs(plan)
     )
     room = sram_bytes - sram_bytes // 16 - packed  # a sixteenth for copies of earlier states
-    kept = {name: _bytes(b) for name, b in layout.buffers.items() if b.level is Level.SRAM}
+    kept = {n: b.dtype.bytes * _elements(b.shape, known) for n, b in layout.buffers.items() if b.level is Level.SRAM}
     for name in sorted(kept, key=lambda n: -kept[n]):
         if sum(kept.values()) <= room or kept[name] < SMALL:
             break
@@ -205,11 +209,9 @@ def _sram(
     )
 
 
-def _bytes(buffer: Buffer) -> int:
-    total = buffer.dtype.bytes
-    for extent in buffer.shape:
-        total *= as_int(extent) or 1
-    return total
+def _elements(shape: Iterable[Expr], known: Mapping[str, Expr]) -> int:
+    """How many elements there are when symbols have these values; what is left open counts as 1."""
+    return prod(as_int(fold(substitute(e, dict(known)))) or 1 for e in shape)
 
 
 def pack_dimensions(op: Op, plan: KernelPlan, path: Path, pack: Pack) -> list[tuple[str, Expr, str | None]]:

@@ -20,21 +20,25 @@ The processor also loses the thread where each iteration of an innermost loop re
 Such a loop asks for the pieces of some iterations later, if it computes little with each element, stores to no tensor
 and the one that it reads is too large for the second cache. The pieces may be read by a short loop inside of it.
 
+Extents that are open count as assumed (`assumed.py`): a prefetch that was not needed costs an instruction.
+
 (Prefetching for loop nests: Mowry, Lam and Gupta, ASPLOS 1992.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import ClassVar
 
 from ...ir.expr import Call, Coord, Expr, Fn, Ref, Var, as_int, const, rewrite, substitute, variables, walk
+from ...ir.folding import fold
 from ...ir.gir import Access, Branch, Compute, Load, Loop, LoopKind, Prefetch, Program, Stmt, Store, Tensor, bodies
 from ...ir.gir import walk as walk_stmts
 from ...ir.gir_tools import Body, buffer_read, buffer_written, map_kernels, map_statements, with_bodies
+from ..assumed import assumed_values
 from ..index_math import Env, linear, program_env
 
 MOST_WORK = 6  # operations for each element read, beyond which memory is not what a loop waits for
@@ -56,26 +60,27 @@ class Prefetching:
     def run(self, program: Program) -> Program:
         env = program_env(program)
         sizes = {t.name: t.dtype.bytes for t in program.tensors}
-        large = {t.name for t in program.tensors if _at_least(t, self.cache_bytes)}
-        program = map_kernels(program, lambda k: self.body(k.body, env, sizes))
+        known = {n: const(v) for n, v in assumed_values(program.symbols, program.facts).items()}
+        large = {t.name for t in program.tensors if _bytes(t, known) >= self.cache_bytes}
+        program = map_kernels(program, lambda k: self.body(k.body, _Lengths(env, known), sizes))
         return map_kernels(
-            program, lambda k: map_statements(k.body, lambda s: self.far(s, sizes, large) if large else None)
+            program, lambda k: map_statements(k.body, lambda s: self.far(s, sizes, large, known) if large else None)
         )
 
-    def far(self, loop: Stmt, sizes: dict[str, int], large: set[str]) -> Body | None:
+    def far(self, loop: Stmt, sizes: dict[str, int], large: set[str], known: Mapping[str, Expr]) -> Body | None:
         """A loop over short pieces, read at once or by a short loop inside, with prefetches for later iterations."""
         if not isinstance(loop, Loop) or loop.kind not in _MOVING:
             return None
         inner = [s for s in loop.body if bodies(s)]
-        if any(not isinstance(s, Loop) or any(bodies(x) for x in s.body) or _trips(s) is None for s in inner):
+        if any(not isinstance(s, Loop) or any(bodies(x) for x in s.body) or _trips(s, known) is None for s in inner):
             return None
         reads = [(s, around) for s, around in _statements(loop) if isinstance(s, Load) and s.source.buffer in large]
-        pieces = [(s, around, n) for s, around in reads if (n := _piece(s, loop, around)) is not None]
+        pieces = [(s, around, n) for s, around in reads if (n := _piece(s, loop, around, known)) is not None]
         if not pieces or any(isinstance(s, Prefetch) or _leaves(s, sizes) for s, _ in _statements(loop)):
             return None
         work = 0
         for s, around in _statements(loop):
-            trips = 1 if around is None else _trips(around) or 1
+            trips = 1 if around is None else _trips(around, known) or 1
             work += prod(s.shape) * _calls(s) * trips if isinstance(s, Compute | Store) else 0
         if work > MOST_WORK * sum(prod(s.shape[:-1]) * n for s, _, n in pieces):
             return None
@@ -84,8 +89,9 @@ class Prefetching:
             piece = length * sizes[load.source.buffer]
             whole = prod(load.shape[:-1]) * piece
             trips = -(-self.distance_bytes // whole)
-            if self.line_bytes <= piece <= self.least_bytes and (_trips(loop) or 2 * trips) >= 2 * trips:
-                found = [_later(load, loop, trips, row) for row in product(*map(range, load.shape[:-1]))]
+            if self.line_bytes <= piece <= self.least_bytes and (_trips(loop, known) or 2 * trips) >= 2 * trips:
+                later: dict[str, Expr] = {loop.var: Call(Fn.ADD, (Var(loop.var), const(trips * loop.step)))}
+                found = [_hint(load, later, (*row, 0)) for row in product(*map(range, load.shape[:-1]))]
                 hints.setdefault(id(around), []).extend(found)
         if not hints:
             return None
@@ -96,7 +102,7 @@ class Prefetching:
         )
         return (replace(loop, body=(*hints.get(id(None), ()), *body)),)
 
-    def body(self, body: Body, env: Env, sizes: dict[str, int]) -> Body:
+    def body(self, body: Body, env: _Lengths, sizes: dict[str, int]) -> Body:
         out = []
         for stmt in body:
             inner = bodies(stmt)
@@ -108,7 +114,7 @@ class Prefetching:
             out.append(stmt)
         return tuple(out)
 
-    def overlapped(self, outer: Loop, env: Env, sizes: dict[str, int]) -> Body:
+    def overlapped(self, outer: Loop, env: _Lengths, sizes: dict[str, int]) -> Body:
         """The body of `outer` with prefetches for its next iteration."""
         body = outer.body
         loops = [s for s in body if isinstance(s, Loop)]
@@ -123,7 +129,10 @@ class Prefetching:
             if host is None:
                 continue
             room -= run * size
-            hint = _ahead(load, loops[place], loops[host], outer)
+            # what the load reads in the iteration of the host of the same number, one iteration of `outer` later
+            next_one: Expr = Call(Fn.ADD, (Var(outer.var), const(outer.step)))
+            later: dict[str, Expr] = {outer.var: next_one, loops[place].var: Var(loops[host].var)}
+            hint = _hint(load, later, (0,) * len(load.shape))
             if hint not in wanted.setdefault(host, []):
                 wanted[host].append(hint)
         if not any(wanted.values()):
@@ -132,9 +141,27 @@ class Prefetching:
         return tuple(changed.get(id(s), s) for s in body)
 
 
-def _at_least(tensor: Tensor, size: int) -> bool:
-    extents = [as_int(e) for e in tensor.shape]
-    return prod(e for e in extents if e is not None) * tensor.dtype.bytes >= size and None not in extents
+@dataclass(frozen=True)
+class _Lengths:
+    """What is proved about indices, and what lengths are assumed to be."""
+
+    env: Env
+    known: Mapping[str, Expr]
+
+    def inside(self, loop: Loop) -> _Lengths:
+        return replace(self, env=self.env.inside(loop))
+
+    def length(self, loop: Loop) -> int | None:
+        """Iterations of the loop times its step, if it has the same in each iteration of those around it."""
+        return _value_of(Call(Fn.SUB, (loop.hi, loop.lo)), self.known)
+
+
+def _value_of(expr: Expr, known: Mapping[str, Expr]) -> int | None:
+    return as_int(fold(linear(fold(substitute(expr, dict(known)))).to_expr()))
+
+
+def _bytes(tensor: Tensor, known: Mapping[str, Expr]) -> int:
+    return prod(_value_of(e, known) or 0 for e in tensor.shape) * tensor.dtype.bytes
 
 
 def _statements(loop: Loop) -> Iterator[tuple[Stmt, Loop | None]]:
@@ -146,9 +173,9 @@ def _statements(loop: Loop) -> Iterator[tuple[Stmt, Loop | None]]:
             yield s, None
 
 
-def _trips(loop: Loop) -> int | None:
-    lo, hi = as_int(loop.lo), as_int(loop.hi)
-    return None if lo is None or hi is None else -(-(hi - lo) // loop.step)
+def _trips(loop: Loop, known: Mapping[str, Expr]) -> int | None:
+    length = _value_of(Call(Fn.SUB, (loop.hi, loop.lo)), known)
+    return None if length is None else -(-length // loop.step)
 
 
 def _leaves(stmt: Stmt, tensors: dict[str, int]) -> bool:
@@ -156,7 +183,7 @@ def _leaves(stmt: Stmt, tensors: dict[str, int]) -> bool:
     return isinstance(stmt, Store) and stmt.target.buffer in tensors
 
 
-def _piece(load: Load, loop: Loop, inner: Loop | None) -> int | None:
+def _piece(load: Load, loop: Loop, inner: Loop | None, known: Mapping[str, Expr]) -> int | None:
     """Elements of the contiguous pieces that each iteration reads, each time in another place of a dimension that is
     not the last: by the load itself, or by all iterations of the loop around it."""
     *before, last = load.source.index or (const(0),)
@@ -172,7 +199,7 @@ def _piece(load: Load, loop: Loop, inner: Loop | None) -> int | None:
     if any(inner.var in variables(i) for i in before):
         return None
     walks = form.coefficient(Var(inner.var)) == 1 and inner.step == load.shape[-1] and as_int(inner.lo) == 0
-    return inner.step * (_trips(inner) or 0) if walks else None
+    return inner.step * (_trips(inner, known) or 0) if walks else None
 
 
 def _axes(expr: Expr) -> set[int]:
@@ -183,16 +210,14 @@ def _calls(stmt: Compute | Store) -> int:
     return sum(1 for n in walk(_value(stmt)) if isinstance(n, Call))
 
 
-def _later(load: Load, loop: Loop, trips: int, row: tuple[int, ...]) -> Prefetch:
-    """The part of `load` at the tile coordinates `row`, `trips` iterations later."""
-    there: dict[str, Expr] = {loop.var: Call(Fn.ADD, (Var(loop.var), const(trips * loop.step)))}
-    at = (*row, 0)
+def _hint(load: Load, later: Mapping[str, Expr], at: tuple[int, ...]) -> Prefetch:
+    """What `load` reads from the tile coordinates `at` on where loop indices are as `later` says."""
 
     def placed(e: Expr) -> Expr:
         return rewrite(e, lambda n: const(at[n.axis]) if isinstance(n, Coord) else None)
 
-    index = tuple(linear(substitute(placed(i), there)).to_expr() for i in load.source.index)
-    return Prefetch(Access(load.source.buffer, index), load.shape[-1])
+    index = tuple(linear(substitute(placed(i), dict(later))).to_expr() for i in load.source.index)
+    return Prefetch(Access(load.source.buffer, index), load.shape[-1] if load.shape else 1)
 
 
 def _first_reads(body: Body, tensors: dict[str, int]) -> Iterator[tuple[int, Load]]:
@@ -210,23 +235,23 @@ def _first_reads(body: Body, tensors: dict[str, int]) -> Iterator[tuple[int, Loa
             touched |= {n for n in (buffer_read(s), buffer_written(s)) if n is not None}
 
 
-def _run(load: Load, inner: Loop, outer: Loop, env: Env) -> int | None:
+def _run(load: Load, inner: Loop, outer: Loop, env: _Lengths) -> int | None:
     """Elements that the whole inner loop reads, if they are contiguous and each iteration of `outer` has its own."""
     index = load.source.index
-    lo, hi = as_int(inner.lo), as_int(inner.hi)
-    if not index or lo is None or hi is None or inner.step < 1 or inner.kind is LoopKind.UNROLL:
+    length = env.length(inner)
+    if not index or length is None or inner.step < 1 or inner.kind is LoopKind.UNROLL:
         return None
     if len(load.shape) > 1 or any(isinstance(n, Ref) for i in index for n in walk(i)):
         return None
-    before, last = index[:-1], env.inside(outer).inside(inner).linear(index[-1])
+    before, last = index[:-1], env.inside(outer).inside(inner).env.linear(index[-1])
     width = load.shape[0] if load.shape else 1
     used = {n for i in before for n in variables(i)}
     if inner.var in used or any(isinstance(n, Coord) for i in before for n in walk(i)):
         return None
     if last.coefficient(Var(inner.var)) != 1 or (load.shape and last.coefficient(Coord(0)) != 1) or width != inner.step:
         return None
-    moves = outer.var in used or abs(last.coefficient(Var(outer.var))) * outer.step >= hi - lo
-    return hi - lo if moves else None
+    moves = outer.var in used or abs(last.coefficient(Var(outer.var))) * outer.step >= length
+    return length if moves else None
 
 
 def _host(loops: list[Loop], first: int, load: Load) -> int | None:
@@ -259,14 +284,3 @@ _CHEAP = frozenset({Fn.ADD, Fn.SUB, Fn.MUL, Fn.FMA, Fn.MAX, Fn.MIN, Fn.NEG, Fn.A
 def _value(stmt: Stmt) -> Expr:
     assert isinstance(stmt, Compute | Store)
     return stmt.expr if isinstance(stmt, Compute) else stmt.value
-
-
-def _ahead(load: Load, model: Loop, host: Loop, outer: Loop) -> Prefetch:
-    """What `load` reads in the iteration of `host` of the same number, one iteration of `outer` later."""
-    later: dict[str, Expr] = {outer.var: Call(Fn.ADD, (Var(outer.var), const(outer.step))), model.var: Var(host.var)}
-    index = tuple(linear(substitute(_at_zero(i), later)).to_expr() for i in load.source.index)
-    return Prefetch(Access(load.source.buffer, index), load.shape[0] if load.shape else 1)
-
-
-def _at_zero(expr: Expr) -> Expr:
-    return rewrite(expr, lambda n: const(0) if isinstance(n, Coord) else None)

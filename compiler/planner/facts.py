@@ -13,7 +13,7 @@ from ..axes import all_axes, reduction_axes
 from ..op_types import op_dtype
 from ..remembered import positions, remembered
 
-UNKNOWN_EXTENT = 1024  # stands for a symbolic extent when plans are compared
+UNKNOWN_EXTENT = 1024  # stands for the length of an axis whose ends are read from tensors
 
 
 class Stride(IntEnum):

@@ -12,6 +12,7 @@ from ...backends.machine import Machine
 from ...ir.expr import Boundary, Var, as_int, variables
 from ...ir.gir import LoopKind
 from ...ir.op import Definition, Op
+from ..assumed import assumed
 from ..axes import all_axes, reduction_axes
 from ..plan import Block, KernelPlan, Nest, Pack, Plan, Tile, step_definitions
 from .choices import PIECES_PER_UNIT, Choices
@@ -37,7 +38,9 @@ FRONT_TILES = 2  # tiles in flight, per unit, of a recurrence that runs front by
 
 
 def make_plan(op: Op, machine: Machine, choices: Choices) -> Plan:
-    """A legal plan: every definition once, in dependence order."""
+    """A legal plan: every definition once, in dependence order. It is legal for all extents of the op, and made for
+    those that are assumed where some are open."""
+    exact, op = op, assumed(op)
     if not choices.enough_parallelism:
         choices = replace(choices, enough_parallelism=PIECES_PER_UNIT * machine.units)
     groups = make_groups(op, choices)
@@ -49,7 +52,7 @@ def make_plan(op: Op, machine: Machine, choices: Choices) -> Plan:
                 external.add(name)
     kernels = []
     for number, group in enumerate(groups):
-        planner = KernelPlanner(op, group, external, machine, choices)
+        planner = KernelPlanner(op, group, external, machine, choices, exact)
         kernels.append(KernelPlan(f"{op.name}_{number}", planner.plan()))
     return Plan(tuple(kernels), tuple(sorted(choices.plain)), choices.prefetch)
 
@@ -57,8 +60,12 @@ def make_plan(op: Op, machine: Machine, choices: Choices) -> Plan:
 class KernelPlanner:
     """Plans one group of definitions."""
 
-    def __init__(self, op: Op, group: list[str], external: set[str], machine: Machine, choices: Choices) -> None:
+    def __init__(
+        self, op: Op, group: list[str], external: set[str], machine: Machine, choices: Choices, exact: Op
+    ) -> None:
+        """`exact`: the op with its open extents, which `op` has values for."""
         self.op = op
+        self.exact = exact
         self.group = group
         self.external = external
         self.machine = machine
@@ -141,7 +148,7 @@ class KernelPlanner:
         if len(self.independent) != 1 or self.independent[0] not in tiles:
             return 1
         definition, axis = self.definitions[0], self.independent[0]
-        bounds = [as_int(a.hi) for a in definition.axes if a.name in (axis, self.serial)]
+        bounds = [as_int(a.hi) for a in members(self.exact, self.group)[0].axes if a.name in (axis, self.serial)]
         if None in bounds or not goes_back(definition, axis, tiles[axis]):
             return 1
         size = self.sizes[self.serial] // (4 * FRONT_TILES * self.machine.units)
