@@ -63,7 +63,17 @@ def lower(op: Op, machine: Machine, options: LowerOptions) -> LowerResult:
     (versions.py); the rest of the result is that of the last one, which serves all extents."""
     if not op.symbols:
         return _lower(op, machine, options)
-    found = [(version, _lower(version, machine, options)) for version in versions(op, machine)]
+    searched: dict[tuple[tuple[str, int], ...], LowerResult] = {}
+    found: list[tuple[Op, LowerResult]] = []
+    for version in reversed(versions(op, machine)):  # those that assume the same are planned once
+        assumed = tuple(assumed_symbols(version).items())
+        if assumed in searched:
+            like = searched[assumed]
+            same = replace(like.op, symbols=version.symbols, facts=version.facts)
+            result = write_out(same, machine, like.choices, like.plan, options.monotone)
+        else:
+            result = searched[assumed] = _lower(version, machine, options)
+        found.insert(0, (version, result))
     last = found[-1][1]
     kept = [(v, r) for v, r in found if r is last or _differs(r, last)]
     return replace(last, program=merged(op, [(v, r.program) for v, r in kept]))

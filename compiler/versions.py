@@ -17,7 +17,7 @@ every size is served.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from math import prod
@@ -27,6 +27,7 @@ from ..ir.expr import Call, Expr, Fn, Var, as_int, const, variables
 from ..ir.gir import Access, Branch, Kernel, Load, Move, Prefetch, Program, Role, Stmt, Store, Tensor
 from ..ir.gir_tools import Body, map_statements
 from ..ir.op import Op, Reduction, Symbol
+from ..ir.op import Tensor as OpTensor
 from .alternatives import FEW_RESULTS
 from .planner.facts import is_contraction
 
@@ -34,47 +35,55 @@ LONG = 8192  # elements of a row that is worth splitting
 SHORT = 128  # of a row that one register tile holds
 THIN = 16  # rows of a product that are too few to pack the other operand for
 FEATURES = 256  # elements of the rows of chained products
-ASSUMED_LONG, ASSUMED_SHORT, ASSUMED_THIN, ASSUMED_FEATURES, ASSUMED_BATCH = 65536, 64, 4, 128, 8
+ASSUMED_LONG, ASSUMED_SHORT, ASSUMED_THIN, ASSUMED_FEATURES, ASSUMED_BATCH = 131072, 64, 4, 128, 8
 
-Values = Mapping[str, int]
+Values = dict[str, int]
 
 
 def versions(op: Op, machine: Machine) -> list[Op]:
-    """The op with further facts and assumed extents, the most particular first and the op as it is last."""
+    """The op with further facts and assumed extents, the most particular first and without further facts last."""
     products = sum(is_contraction(d) for d in op.definitions)
-    lines, size = _whole_lines(op, machine), _large_output(op, machine)
-    rows = list(dict.fromkeys(v for f in lines for v in sorted(variables(f))))
+    size = _large_output(op, machine)
+    lines = _whole_lines(op.outputs, machine)
+    large = [([*lines, size], Values())] if size is not None else []
     found: list[tuple[list[Expr], Values]] = []
-    usual: Values = {}
+    usual = Values()
     if products > 1:
+        lines = _whole_lines((*op.inputs, *op.outputs), machine)
+        rows = _symbols(lines)
         usual = dict.fromkeys(rows, ASSUMED_FEATURES)
-        features = [*lines, *(_at_most((Var(r),), FEATURES) for r in rows)], usual
+        features = [*lines, *(_at_most((Var(r),), FEATURES) for r in rows)]
         thin = _thin(op, rows)
-        found += [([*thin[0], *features[0]], {**thin[1], **usual})] if thin else []
-        found.append(features)
+        found += [([*thin[0], *features], {**thin[1], **usual})] if thin else []
+        found += [(features, usual)]
     elif products:
         thin = _thin(op, [])
         found += [thin] if thin else []
-        found += [([*lines, size], {})] if size is not None else []
+        found += large
     else:
         few = _few_long_rows(op, machine)
         found += [few] if few else []
-        if size is not None:
-            short = [*lines, *(_at_most((Var(r),), SHORT) for r in rows), size]
-            found.append((short, dict.fromkeys(rows, ASSUMED_SHORT)))
-            found.append(([*lines, size], {}))
+        rows = _symbols(lines)
+        short = [_at_most((Var(r),), SHORT) for r in rows]
+        if short:
+            found += [([*short, *facts], dict.fromkeys(rows, ASSUMED_SHORT)) for facts in (*(f for f, _ in large), [])]
+        found += large
     out = [_version(op, facts, values) for facts, values in found]
     return [*(v for v in out if v.facts != op.facts), _version(op, (), usual)]
 
 
-def _whole_lines(op: Op, machine: Machine) -> list[Expr]:
-    """Rows of all tensors begin at lines."""
+def _whole_lines(tensors: Sequence[OpTensor], machine: Machine) -> list[Expr]:
+    """All rows begin at lines."""
     facts: list[Expr] = []
-    for tensor in (*op.inputs, *op.outputs):
-        if tensor.shape and isinstance(tensor.shape[-1], Var):
+    for tensor in tensors:
+        if len(tensor.shape) > 1 and isinstance(tensor.shape[-1], Var):
             line = machine.line_bytes // tensor.dtype.bytes
             facts.append(Call(Fn.EQ, (Call(Fn.MOD, (tensor.shape[-1], const(line))), const(0))))
     return list(dict.fromkeys(facts))
+
+
+def _symbols(facts: Sequence[Expr]) -> list[str]:
+    return list(dict.fromkeys(v for f in facts for v in sorted(variables(f))))
 
 
 def _large_output(op: Op, machine: Machine) -> Expr | None:

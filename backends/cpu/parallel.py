@@ -65,22 +65,50 @@ def _outline(parent: Context, name: str, nest: list[Loop], captures: Captures) -
     body = nest[-1].body
     provide_scratch(ctx, body, slot)
 
+    counts = [ctx.value(f"$trips{depth}") for depth in range(len(nest))]
+    # Division by a count that is open costs as much as a short iteration: there, numbers are counted up instead.
+    counted = any(c.constant is None for c in counts[1:])
+    places = [code.alloca(Elem.I64) for _ in nest] if counted else []
+    for place, number in zip(places, _numbers(code, begin, counts), strict=False):
+        code.do(f"store {number.typed}, {place.typed}")
+
     def trip(k: Value) -> None:
-        for depth in reversed(range(len(nest))):
-            level, count = nest[depth], ctx.value(f"$trips{depth}")
-            own = k
-            if depth:
-                own = code.op(f"urem {k.typed}, {count.text}", Elem.I64)
-                k = code.op(f"udiv {k.typed}, {count.text}", Elem.I64)
-            own = arith.binary(code, Fn.MUL, own, index(level.step))
-            ctx.names[level.var] = arith.binary(code, Fn.ADD, own, ctx.value(f"$lo{depth}"))
+        read = [code.op(f"load i64, {p.typed}", Elem.I64) for p in places]
+        for depth, number in enumerate(read if counted else _numbers(code, k, counts)):
+            own = arith.binary(code, Fn.MUL, number, index(nest[depth].step))
+            ctx.names[nest[depth].var] = arith.binary(code, Fn.ADD, own, ctx.value(f"$lo{depth}"))
         for stmt in body:
             statement(stmt, ctx)
+        _count(code, places, read, counts)
 
     count_up(ctx, begin, end, 1, trip)
     if ctx.streams and ctx.options.x86:
         code.call_void("llvm.x86.sse.sfence", [])
     code.finish()
+
+
+def _numbers(code: Code, k: Value, counts: list[Value]) -> list[Value]:
+    """The number of the iteration of each loop of a nest, of iteration `k` of all together."""
+    out: list[Value] = []
+    for count in reversed(counts[1:]):
+        some = arith.binary(code, Fn.MAX, count, index(1))  # where there are none, nobody uses the numbers
+        out.append(code.op(f"urem {k.typed}, {some.text}", Elem.I64))
+        k = code.op(f"udiv {k.typed}, {some.text}", Elem.I64)
+    return [k, *reversed(out)]
+
+
+def _count(code: Code, places: list[Value], read: list[Value], counts: list[Value]) -> None:
+    """To the next iteration: the innermost number goes up, and where one is through the next outer one does."""
+    carry = Value("1", Elem.I64)
+    for place, number, count in reversed(list(zip(places, read, counts, strict=False))):
+        following = code.op(f"add {number.typed}, {carry.text}", Elem.I64)
+        through = code.op(f"icmp eq {following.typed}, {count.text}", Elem.I1)
+        code.do(f"store i64 {_select(code, through, '0', following.text)}, {place.typed}")
+        carry = code.op(f"zext {through.typed} to i64", Elem.I64)
+
+
+def _select(code: Code, condition: Value, yes: str, no: str) -> str:
+    return code.op(f"select {condition.typed}, i64 {yes}, i64 {no}", Elem.I64).text
 
 
 def provide_scratch(ctx: Context, body: tuple[Stmt, ...], slot: Value) -> None:
