@@ -49,7 +49,8 @@ def small(case: Case) -> Iterator[Case]:
     for size in SMALL:
         yield replace(case, extents=dict.fromkeys(case.extents, size), every=1)
     for name in case.extents:
-        yield replace(case, extents=dict.fromkeys(case.extents, 19) | {name: 67}, every=1)
+        if name != "S" or "T" not in case.extents:  # where there are more queries than keys the reference divides by 0
+            yield replace(case, extents=dict.fromkeys(case.extents, 19) | {name: 67}, every=1)
 
 
 def check(case: Case, kernel: weft.Kernel) -> None:
