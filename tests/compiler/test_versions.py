@@ -10,6 +10,7 @@ import weft
 from weft import ops
 from weft.backends.machine import load_machine
 from weft.compiler.assumed import assumed_symbols
+from weft.compiler.kernel import Kernel
 from weft.compiler.lower import lower
 from weft.compiler.lower_options import LowerOptions
 from weft.compiler.versions import merged, versions
@@ -50,14 +51,30 @@ def test_bound_programs_have_one() -> None:
     assert versions(parse_op(SOFTMAX.replace("M", "3").replace("N", "4")), AVX512)[1:] == []
 
 
+@pytest.fixture(scope="module")
+def softmax() -> Kernel:
+    return weft.compile(SOFTMAX, "cpu", specialise="never")
+
+
 @pytest.mark.parametrize(
     ("rows", "columns"),
-    [(0, 4), (4, 0), (1, 1), (5, 3), (33, 128), (7, 129), (2, 9001), (1, 70000), (66000, 64), (1030, 4096), (1025, 4097)],
+    [
+        (0, 4),
+        (4, 0),
+        (1, 1),
+        (5, 3),
+        (33, 128),
+        (7, 129),
+        (2, 9001),
+        (1, 70000),
+        (66000, 64),
+        (1030, 4096),
+        (1025, 4097),
+    ],
 )
-def test_every_size(rows: int, columns: int) -> None:
-    kernel = weft.compile(SOFTMAX, "cpu", specialise="never")
+def test_every_size(softmax: Kernel, rows: int, columns: int) -> None:
     x = np.random.default_rng(0).standard_normal((rows, columns), dtype=np.float32)
-    got = kernel(x)
+    got = softmax(x)
     e = np.exp(x - x.max(1, keepdims=True, initial=-np.inf))
     np.testing.assert_allclose(got, e / e.sum(1, keepdims=True), rtol=1e-5, atol=1e-7)
 
@@ -68,7 +85,7 @@ def test_one_program_with_tests_at_its_head() -> None:
     text = print_program(program)
     assert print_program(parse_program(text)) == text
     assert [s.default for s in program.symbols] == [None, None] and not program.facts
-    special, _, general = text.partition(f"when N % 16 == 0 and M * N >= {AVX512.l3_bytes // 8}")
+    _, _, general = text.partition(f"when N % 16 == 0 and M * N >= {AVX512.l3_bytes // 8}")
     whole, _, general = general.partition("} else {")
     assert "streaming" in whole and "prefetch" in whole and "prefetch" in general and "streaming" not in general
 
