@@ -107,8 +107,10 @@ class Kernel:
     def __call__(self, /, *args: Any, out: Any = None, **named: Any) -> Any:
         """The output, or a tuple of the outputs in order. What is handed in as `out` is written to and returned."""
         call, outputs, row, form = self._prepare(args, out, named)
-        if self._clear or form.checks:
+        if self._clear:
             self._before(form, row)()
+        elif form.checks:
+            gathers.verify(form.checks, form.bindings, dict(zip(self._parameters.names, row, strict=False)))
         executable, buffers, symbols, threads = call
         executable(buffers, symbols, threads)
         return outputs if len(outputs) != 1 else outputs[0]
@@ -198,7 +200,7 @@ class Kernel:
 
             return clear
         inputs = dict(zip(names, row, strict=False))
-        return lambda: gathers.verify(form.checks, form.bindings, inputs)
+        return gathers.verifier(form.checks, form.bindings, inputs)
 
     # -- variants
 
