@@ -233,8 +233,9 @@ def entry_of(access: Access, shape: tuple[float, ...], env: Mapping[str, float],
     """The footprint of one execution of an access by a tile. `env` holds the symbols alone; `loops` the loop indices
     that the value of a tile depends on."""
     dims = []
-    for index, extent in zip(access.index, extents, strict=True):
-        form = _form(index, env)
+    forms = [_form(index, env) for index in access.index]
+    others = {axis for form in forms if not form.scattered for axis in form.axes}
+    for index, form, extent in zip(access.index, forms, extents, strict=True):
         lo = hi = form.constant
         count = 1.0
         for axis, factor in form.axes.items():
@@ -242,7 +243,8 @@ def entry_of(access: Access, shape: tuple[float, ...], env: Mapping[str, float],
             lo, hi = lo + min(reach, 0.0), hi + max(reach, 0.0)
             count *= shape[axis] if axis < len(shape) else 1
         if form.scattered:
-            count = min(extent, max(count, math.prod(shape)))
+            beside = math.prod(shape[k] for k in others if k < len(shape))  # places along the other dimensions
+            count = min(extent, max(count, math.prod(shape) / max(beside, 1.0)))
             follows = frozenset(v for n in refs(index) for v in loops.get(n, ())) | variables(index)
             dims.append(Dim(0.0, {}, max(extent - 1, 0.0), {}, count, True, follows))
         else:
@@ -330,7 +332,9 @@ def fold(entry: Entry, var: str, trip: Trip, extents: tuple[float, ...]) -> Entr
     out = []
     for dim, extent in zip(entry, extents, strict=True):
         if dim.scattered:
-            times = max(trip.count, 1.0) if var in dim.follows else 1.0
+            # a loop that moves another dimension too comes to one place for each value of that
+            elsewhere = any(not d.scattered and (d.lo_by.get(var) or d.hi_by.get(var)) for d in entry)
+            times = max(trip.count, 1.0) if var in dim.follows and not elsewhere else 1.0
             out.append(Dim(dim.lo, {}, dim.hi, {}, min(dim.count * times, extent), True, dim.follows))
             continue
         low, high = dim.lo_by.get(var, 0.0), dim.hi_by.get(var, 0.0)

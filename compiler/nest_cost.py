@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..backends.machine import Machine
 from ..ir.expr import Call, Expr, Fn, Ref, refs, variables
+from ..ir.expr import walk as walk_expr
 from ..ir.gir import (
     Access,
     Alloc,
@@ -30,7 +31,7 @@ from ..ir.gir import (
     walk,
 )
 from ..ir.gir_sites import accesses
-from ..ir.gir_tools import tile_written, tiles_read, variables_read
+from ..ir.gir_tools import coordinates, tile_written, tiles_read, variables_read
 from .conflicts import conflicts
 from .footprint import (
     Buffer,
@@ -50,7 +51,7 @@ from .footprint import (
     sizes,
     trip_of,
 )
-from .issue import Work, by_elements, vectors, work_of
+from .issue import TRANSCENDENTAL, Work, by_elements, vectors, work_of
 from .phases import Phase, in_sequence, repeated
 
 ASSUMED_TRIPS = 64  # of a loop bounded by data that no dimension bounds
@@ -63,6 +64,9 @@ EVICTED = 16.0  # vectors that travel for each one too many: they are used in a 
 SPARE = (0.75, 0.25, 0.25)  # of the sets that a footprint falls into, at every cache: what it may take
 WRITTEN_BACK = 3.0  # how much more often a line that was written to travels where it left a cache too early
 HINTED = 0.6  # of what the end of a run of neighbouring addresses costs, where prefetches ask for the next one
+STREAMS = 0.1  # by how much more each doubling of rows that are read side by side takes
+CROWDED = 0.15  # the same of a tile of function values beyond what registers hold while it is computed
+OPENED = 0.4  # what is lost at least: another page of dram is opened
 BESIDE = 0.25  # by how much each further run that is asked for at the same time divides it
 PAGE_LOST = 128.0  # bytes of dram time lost where what is touched soon ends, in whatever order (a page is opened)
 
@@ -97,7 +101,6 @@ class NestModel:
         self.follows: dict[str, frozenset[str]] = {}  # the loop indices that a tile's value depends on
         self.by_elements: set[str] = set()  # buffers that some access goes through lane by lane
         self.spans: dict[str, tuple[float, frozenset[str]]] = {}  # of each loop, for `reach_of`
-        self.lost: dict[tuple[str, Kind], tuple[float, float]] = {}  # by short runs, and by pages
         self.stretch: dict[tuple[str, Kind], float] = {}  # factors on dram traffic that comes in short runs
         self.capacity = tuple(_FIT * c for c in (machine.l1_bytes, machine.l2_bytes, machine.l3_bytes))
 
@@ -112,7 +115,7 @@ class NestModel:
     def enter(self, body: tuple[Stmt, ...]) -> None:
         """Note the tiles and scratch buffers of a kernel."""
         self.buffers, self.shapes, self.mutable = dict(self.tensors), {}, set()
-        self.lost, self.stretch, self.follows, self.by_elements = {}, {}, {}, set()
+        self.stretch, self.follows, self.by_elements = {}, {}, set()
         for s in walk(body):
             name = tile_written(s)
             if name is not None:
@@ -162,7 +165,7 @@ class NestModel:
         spill = self.spills(body)
         here.loads += spill
         here.stores += 2 * spill  # spilled chains wait for their own stores
-        cycles = here.cycles(self.machine) + scattered
+        cycles = here.cycles(self.machine) * self.crowding(body) + scattered
         flat = Node(
             footprint, own, (own, own, own), here, cycles, cycles, here.fma / self.machine.fma_per_cycle, 0.0, 0.0, []
         )
@@ -379,13 +382,14 @@ class NestModel:
                 streamed = kind is Kind.STREAM
                 lost = STREAM_LOST if streamed else self.machine.run_lost_bytes
                 lost /= run + self.machine.line_bytes
-                lost *= HINTED if access.buffer in hints else 1.0
-                lost /= 1.0 + (0.0 if streamed else BESIDE * (math.prod(shape[:-1]) - 1.0))
+                along = coordinates(access.index[-1]) if access.index else set()
+                rows = math.prod(n for k, n in enumerate(shape) if k not in along)
+                if not streamed:
+                    seen = (HINTED if access.buffer in hints else 1.0) / (1.0 + BESIDE * (rows - 1.0))
+                    lost *= max(seen, OPENED)
                 pages = PAGE_LOST / (reach * buffer.element + self.machine.line_bytes)
-                # the shortest way that any access goes, but pages as the first one does: others are often tails
-                lost, pages = min(self.lost.get(key, (lost, pages))[0], lost), self.lost.get(key, (lost, pages))[1]
-                self.lost[key] = lost, pages
-                self.stretch[key] = 1.0 + lost + pages
+                # as the first access goes: others find what it brought, or are tails
+                self.stretch.setdefault(key, (1.0 + lost + pages) * (1.0 + STREAMS * math.log2(max(rows, 1.0))))
 
         match stmt:
             case Load():
@@ -415,6 +419,19 @@ class NestModel:
         if not live or excess <= 0:
             return 0.0
         return min(sum(live.values()), EVICTED * excess)
+
+    def crowding(self, body: tuple[Stmt, ...]) -> float:
+        """How much longer a body takes because a tile's function values are computed together, each with several
+        vectors of its own, and do not fit in the registers."""
+        at_once = [
+            vectors(tuple(map(float, s.shape)), self.machine.lanes(4))
+            for s in body
+            if isinstance(s, Compute | Store)
+            for e in walk_expr(s.expr if isinstance(s, Compute) else s.value)
+            if isinstance(e, Call) and e.fn in TRANSCENDENTAL
+        ]
+        fitting = self.machine.vector_registers / 4
+        return 1.0 + CROWDED * max(0.0, math.log2(max(at_once, default=1.0) / fitting))
 
     def vectors(self, tile: str) -> float:
         return vectors(tuple(map(float, self.shapes.get(tile, ()))), self.machine.lanes(4))

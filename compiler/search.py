@@ -8,7 +8,7 @@ not costed again. It stops when the node budget is spent or when the best plan i
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..backends.machine import Machine
@@ -20,7 +20,7 @@ from .canonical import canonical_hash
 from .cost import analyse
 from .instantiate import instantiate
 from .levels import Levels, keeps_levels, starting_choices
-from .neighbours import nearby, neighbours
+from .neighbours import farther, nearby, neighbours
 from .passes.base import run_passes
 from .passes.inline import recomputed
 from .pipeline import finishing_passes
@@ -32,6 +32,8 @@ from .wording import words
 SLACK = 1.03
 EXPANDED = 2  # alternatives that are searched further than their default plan
 TRIES = 8  # plans made for each that may be costed: most of the others were met before
+WORTH_REFINING = 1e-4  # seconds of the fastest plan, below which its details are left as they are
+REFINED = 20  # plans that differ in such details
 FINALISTS = 3  # plans that go through all passes before the last comparison
 
 
@@ -94,21 +96,11 @@ def search(
     queue: list[tuple[float, int, Candidate]] = []
     for candidate in starts if exhaust else starts[:EXPANDED]:
         heapq.heappush(queue, (candidate.seconds, len(queue), candidate))
-    serial = len(queue)
-    while queue and runner.goes_on:
-        _, _, candidate = heapq.heappop(queue)
-        if candidate.seconds <= report.lower_bound * SLACK and not exhaust:
-            break
-        for choices in neighbours(candidate) if exhaust else nearby(candidate):
-            if not runner.goes_on:
-                break
-            alternative = by_label[candidate.alternative]
-            if not keeps_levels(choices, starting_choices(alternative.op, levels), levels):
-                continue
-            found = runner.cost(alternative, choices)
-            if found is not None and (exhaust or found.seconds < candidate.seconds):
-                serial += 1
-                heapq.heappush(queue, (found.seconds, serial, found))
+    runner.explore(queue, by_label, neighbours if exhaust else nearby, levels, exhaust)
+    fastest = min(report.candidates, key=lambda c: c.seconds)
+    if not exhaust and fastest.seconds > WORTH_REFINING:
+        runner.left = min(nodes, REFINED)
+        runner.explore([(fastest.seconds, 0, fastest)], by_label, farther, levels, exhaust)
     return report
 
 
@@ -130,6 +122,32 @@ class _Search:
     @property
     def goes_on(self) -> bool:
         return self.left > 0 and self.tries > 0
+
+    def explore(
+        self,
+        queue: list[tuple[float, int, Candidate]],
+        by_label: Mapping[str, Alternative],
+        steps: Callable[[Candidate], Iterator[Choices]],
+        levels: Levels,
+        exhaust: bool,
+    ) -> None:
+        """Best first, until the nodes are spent."""
+        serial = len(queue)
+        while queue and self.goes_on:
+            _, _, candidate = heapq.heappop(queue)
+            if candidate.seconds <= self.report.lower_bound * SLACK and not exhaust:
+                break
+            alternative = by_label[candidate.alternative]
+            start = starting_choices(alternative.op, levels)
+            for choices in steps(candidate):
+                if not self.goes_on:
+                    break
+                if not keeps_levels(choices, start, levels):
+                    continue
+                found = self.cost(alternative, choices)
+                if found is not None and (exhaust or found.seconds < candidate.seconds):
+                    serial += 1
+                    heapq.heappush(queue, (found.seconds, serial, found))
 
     def cost(self, alternative: Alternative, choices: Choices) -> Candidate | None:
         """The candidate, or None where the plan was met before or cannot be written out."""
