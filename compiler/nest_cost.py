@@ -245,8 +245,8 @@ class NestModel:
         work.add(body.work, n)
         units = 1.0
         if is_parallel and not parallel:
-            pieces = n * self.pieces(loop, middle, outer)
-            units = pieces / math.ceil(pieces / min(float(self.machine.units), max(pieces, 1.0)))
+            pieces = max(n * self.pieces(loop, middle, outer), 1.0)  # where a loop inside is empty there are none
+            units = pieces / math.ceil(pieces / min(float(self.machine.units), pieces))
         rounds = n / units
         waited, beside = self.fetched_again(body, all_of_it, n, parallel or is_parallel, inner_middle)
         step = max(body.cycles + waited / n, beside / n, self.latency(loop))
