@@ -267,7 +267,7 @@ def run_of(access: Access, shape: tuple[float, ...], loops: tuple[str, ...], env
         return math.prod(shape[k] for k, f in form.axes.items() if abs(f) == 1 and k < len(shape))
 
     width = math.prod(shape[k] for k, f in last.axes.items() if abs(f) == 1 and k < len(shape))
-    while len(forms) > 1 and covered(last) >= extents[len(forms) - 1] and not last.by:  # whole rows: they go on
+    while len(forms) > 1 and covered(last) >= extents[len(forms) - 1]:  # whole rows: they go on
         forms = forms[:-1]
         last = forms[-1]
         width *= covered(last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from math import prod
 
@@ -24,6 +24,7 @@ from .facts import (
 )
 
 LITTLE_WORK = 1 << 15  # points that are computed sooner than other units are called
+LOOK_BACK = 3
 MOST_FUSED = 128  # definitions of one kernel: what is written out and compiled as a whole stays of bounded size
 
 
@@ -164,17 +165,33 @@ def fronts(op: Op, names: list[str], enough: int) -> tuple[str, list[str]]:
 
 
 def make_groups(op: Op, choices: Choices) -> list[list[str]]:
-    """Greedy: a definition joins the last group unless that costs parallelism, or the choices cut before it."""
-    groups: list[list[str]] = []
+    """Greedy: a definition joins the last group unless that costs parallelism, or the choices cut before it; then it
+    joins one before the last that has what it reads, if nothing after that does (partial results, past their merge)."""
+    groups: list[Group] = []
+    where: dict[str, int] = {}
     passed = in_passes(op, [d.name for d in op.definitions])
-    group = Group(op)
     for definition in op.definitions:
-        if not group.names or definition.name in choices.cuts or not _may_join(op, group, definition, choices, passed):
-            group = Group(op)
-            groups.append([])
-        group.add(definition)
-        groups[-1].append(definition.name)
-    return groups
+        cut = not groups or definition.name in choices.cuts
+        number = len(groups) - 1
+        if cut or not _may_join(op, groups[number], definition, choices, passed):
+            earlier = None if cut else _earlier(op, groups, where, definition, choices, passed)
+            if earlier is None:
+                groups.append(Group(op))
+            number = len(groups) - 1 if earlier is None else earlier
+        groups[number].add(definition)
+        where[definition.name] = number
+    return [list(g.names) for g in groups]
+
+
+def _earlier(
+    op: Op, groups: list[Group], where: dict[str, int], definition: Definition, choices: Choices, passed: set[str]
+) -> int | None:
+    """The group, of a few before the last, that computes the last of what the definition reads, if it may join."""
+    latest = max((where[name] for name in dependencies(op, definition)), default=-1)
+    if not len(groups) - 1 > latest >= max(0, len(groups) - 1 - LOOK_BACK):
+        return None
+    free = replace(choices, joins=frozenset())
+    return latest if _may_join(op, groups[latest], definition, free, passed) else None
 
 
 def _may_join(op: Op, group: Group, definition: Definition, choices: Choices, passed: set[str]) -> bool:
