@@ -117,7 +117,7 @@ class Prefetching:
     def overlapped(self, outer: Loop, env: _Lengths, sizes: dict[str, int]) -> Body:
         """The body of `outer` with prefetches for its next iteration."""
         body = outer.body
-        if (_trips(outer) or 2) <= 1:
+        if (_trips(outer, env.known) or 2) <= 1:
             return body
         loops = [s for s in body if isinstance(s, Loop)]
         wanted: dict[int, list[Prefetch]] = {}
