@@ -93,7 +93,8 @@ def shared_passes(op: Op, names: list[str]) -> list[Passed]:
     def offer(axis: str, roots: list[str]) -> None:
         along = _along(op, axis, roots, present)
         carried = [d for d in members(op, along) if axis in {a.name for a in reduction_axes(d)}]
-        if len(along) > 1 and not along & taken and all(keeps_type(op, d) for d in carried):
+        whole = set(roots) <= along  # not where something between them needs one of them whole
+        if whole and len(along) > 1 and not along & taken and all(keeps_type(op, d) for d in carried):
             taken.update(along)
             out.append(Passed(axis, frozenset(along)))
 
@@ -134,13 +135,11 @@ def _along(op: Op, axis: str, roots: list[str], present: set[str]) -> set[str]:
         out.add(name)
         for other in (dependencies(op, definition) & present) - wanted - before:
             found = op.definitions[place[other]]
-            if axis in {a.name for a in reduction_axes(found)}:
-                before.add(other)
-            elif axis in {a.name for a in found.axes} and not is_special(found) and axis not in sweep_axes(found):
+            if axis in {a.name for a in found.axes} and not is_special(found) and axis not in sweep_axes(found):
                 wanted.add(other)
                 undecided += 1
-            else:
-                continue
+            else:  # a reduction along the axis, or what does not run along it and may need one
+                before.add(other)
             heappush(pending, (-place[other], other))
     return out
 

@@ -202,6 +202,24 @@ def test_rows_of_a_tile_that_are_all_the_same_count_each() -> None:
         np.testing.assert_allclose(run_gir(program, inputs)["y"], want, rtol=1e-5, atol=1e-6)
 
 
+def test_what_stands_between_is_whole_before_a_pass_begins() -> None:
+    """Found by `make fuzz`: the mean was read in the pass along the columns and computed after it, because it is itself
+    no reduction but a quotient of one."""
+    op = parse_op("""op f(x: f32[M, N], z: f32[N, N]) -> (y: f32[M, N]) {
+      t[i, j] = exp(x[i, j])
+      s[i] = sum[j] t[i, j]
+      a[i] = s[i] / f32(N)
+      c[i, j] = t[i, j] - a[i]
+      y[i, k] = sum[j] c[i, j] * z[j, k]
+    }""")
+    for group in shared_passes(unify_axes(op), [d.name for d in op.definitions]):
+        assert "t" not in group.members or "c" not in group.members
+    program = write_out(unify_axes(op), MACHINE, Choices()).program
+    inputs = inputs_of(op, {"M": 5, "N": 19})
+    want = run_op(op, inputs, {})["y"]
+    np.testing.assert_allclose(run_gir(program, inputs)["y"], want, rtol=2e-4, atol=2e-5)
+
+
 def test_copies_of_states_that_are_too_large_for_scratch() -> None:
     """Found by `make fuzz`: they were scratch, without the room that register tiles need behind the last element."""
     text = """op f(x: f32[M, N, K], v: f32[K]) -> (o: f32[M, N]) {
