@@ -34,6 +34,8 @@ EXPANDED = 2  # alternatives that are searched further than their default plan
 TRIES = 8  # plans made for each that may be costed: most of the others were met before
 WORTH_REFINING = 1e-4  # seconds of the fastest plan, below which its details are left as they are
 REFINED = 20  # plans that differ in such details
+PATIENCE = 14  # plans in a row that are no faster than the best by GAIN: the ones after them matter less
+GAIN = 1.01
 FINALISTS = 3  # plans that go through all passes before the last comparison
 
 
@@ -131,8 +133,9 @@ class _Search:
         levels: Levels,
         exhaust: bool,
     ) -> None:
-        """Best first, until the nodes are spent."""
+        """Best first, until the nodes are spent or, unless all are asked for, patience is."""
         serial = len(queue)
+        best, idle = min((seconds for seconds, *_ in queue), default=0.0), 0
         while queue and self.goes_on:
             _, _, candidate = heapq.heappop(queue)
             if candidate.seconds <= self.report.lower_bound * SLACK and not exhaust:
@@ -144,7 +147,13 @@ class _Search:
                     break
                 if not keeps_levels(choices, start, levels):
                     continue
+                if idle >= PATIENCE and not exhaust:
+                    return
                 found = self.cost(alternative, choices)
+                if found is not None:
+                    idle += 1
+                    if found.seconds * GAIN < best:
+                        best, idle = found.seconds, 0
                 if found is not None and (exhaust or found.seconds < candidate.seconds):
                     serial += 1
                     heapq.heappush(queue, (found.seconds, serial, found))
