@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..backends.machine import Machine
+from ..ir.affine import COORD, affine
 from ..ir.expr import Call, Expr, Fn, Ref, refs, variables
 from ..ir.expr import walk as walk_expr
 from ..ir.gir import (
@@ -159,7 +160,8 @@ class NestModel:
                     here.sync_count += 1
                 case _:
                     here.add(work_of(stmt, self.shapes, self.types, self.machine, middle))
-                    self.touch(stmt, footprint, middle, tuple(outer), hints)
+                    followed = any(_goes_on(h, stmt) for h in body if isinstance(h, Prefetch))
+                    self.touch(stmt, footprint, middle, tuple(outer), hints, followed)
         own = sizes(footprint, self.buffers, middle, line) if footprint else {}
         scattered = sum(self.element_by_element(stmt, middle) for stmt in body if isinstance(stmt, Load | Store))
         spill = self.spills(body)
@@ -365,7 +367,10 @@ class NestModel:
         middle: Mapping[str, float],
         loops: tuple[str, ...],
         hints: frozenset[str],
+        followed: bool,
     ) -> None:
+        """Note what a statement touches; `followed`: a hint asks for what comes after it, so that its run goes on."""
+
         def note(access: Access, shape: tuple[float, ...], kind: Kind) -> None:
             buffer = self.buffers[access.buffer]
             if 0.0 not in buffer.extents:
@@ -378,6 +383,7 @@ class NestModel:
                 window = self.machine.l2_bytes / 4 / buffer.element
                 run = run_of(access, shape, loops, self.symbols, buffer.extents) * buffer.element
                 reach = reach_of(access, shape, loops, self.symbols, buffer.extents, self.spans, window)
+                run = math.inf if followed and kind is Kind.READ else run
                 key = (access.buffer, kind)
                 streamed = kind is Kind.STREAM
                 lost = STREAM_LOST if streamed else self.machine.run_lost_bytes
@@ -465,6 +471,19 @@ class NestModel:
             shares.append((l1, l2, l3))
             before = bytes_
         return whole, shares
+
+
+def _goes_on(hint: Prefetch, stmt: Stmt) -> bool:
+    """The hint asks for a later part of the row whose part the load's first row reads."""
+    if not isinstance(stmt, Load) or stmt.source.buffer != hint.source.buffer:
+        return False
+    apart = []
+    for now, later in zip(stmt.source.index, hint.source.index, strict=True):
+        a, b = affine(now), affine(later)
+        if a is None or b is None:
+            return False
+        apart.append(b - a.drop({name for name, _ in a.terms if name.startswith(COORD)}))
+    return all(not d.terms for d in apart) and all(not d.constant for d in apart[:-1]) and apart[-1].constant > 0
 
 
 def _nothing() -> Node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir.expr import Expr, Fn
 from ...ir.gir import Access
 from . import arith
@@ -87,8 +89,11 @@ class Reach:
         return total
 
 
-def load(reach: Reach, spot: Spot, predicate: Expr | None, fill: Expr | None) -> Value:
-    """The arithmetic value at a spot; `fill` in lanes where the predicate is false, which are not touched."""
+def load(
+    reach: Reach, spot: Spot, predicate: Expr | None, fill: Expr | None, bits: Callable[[], Value] | None = None
+) -> Value:
+    """The arithmetic value at a spot; `fill` in lanes where the predicate is false, which are not touched. `bits` gives
+    what is stored there, where that is known otherwise."""
     ctx, code = reach.ctx, reach.ctx.code
     memo = Memo()
     mask = None if predicate is None else evaluate(ctx, predicate, spot, memo)
@@ -97,7 +102,7 @@ def load(reach: Reach, spot: Spot, predicate: Expr | None, fill: Expr | None) ->
             assert fill is not None
             return evaluate(ctx, fill, spot, memo)
         mask = None
-    raw = _load_raw(reach, spot, mask)
+    raw = bits() if bits is not None else _load_raw(reach, spot, mask)
     value = from_storage(code, raw, reach.buffer.dtype)
     if mask is None or fill is None:
         return value
@@ -122,9 +127,9 @@ def _load_raw(reach: Reach, spot: Spot, mask: Value | None) -> Value:
         pointer = reach.pointer(spot)
         if mask is None:
             return code.op(f"load {kind}, {pointer.typed}, {align}", elem, width)
-        return _masked(reach, "load", pointer, "p0", code.splat(mask, width), width)
+        return masked(reach, "load", pointer, "p0", code.splat(mask, width), width)
     mask = code.splat(mask if mask is not None else literal(True, Elem.I1), width)
-    return _masked(reach, "gather", reach.pointers(spot), f"v{width}p0", mask, width)
+    return masked(reach, "gather", reach.pointers(spot), f"v{width}p0", mask, width)
 
 
 def one(reach: Reach, spot: Spot) -> Value:
@@ -134,7 +139,7 @@ def one(reach: Reach, spot: Spot) -> Value:
     return reach.step(reach.buffer.pointer, reach.offset(spot))
 
 
-def _masked(reach: Reach, what: str, pointer: Value, place: str, mask: Value, width: int) -> Value:
+def masked(reach: Reach, what: str, pointer: Value, place: str, mask: Value, width: int) -> Value:
     code, elem = reach.ctx.code, reach.storage
     kind = type_name(elem, width)
     zero = Value("zeroinitializer", elem, width)
@@ -159,9 +164,9 @@ def store(reach: Reach, spot: Spot, value: Value, mask: Value | None) -> None:
         pointer = code.op(f"select {mask.typed}, {one(reach, spot).typed}, {reach.ctx.dummy_slot().typed}", Elem.PTR)
         code.do(f"store {value.typed}, {pointer.typed}, align {reach.storage.bits // 8}{reach.buffer.scope}")
     elif reach.lane_stride is not None and reach.lane_stride.constant == 1:
-        _masked_store(reach, "store", value, reach.pointer(spot), "p0", code.splat(mask, width))
+        masked_store(reach, "store", value, reach.pointer(spot), "p0", code.splat(mask, width))
     else:
-        _masked_store(reach, "scatter", value, reach.pointers(spot), f"v{width}p0", code.splat(mask, width))
+        masked_store(reach, "scatter", value, reach.pointers(spot), f"v{width}p0", code.splat(mask, width))
 
 
 def store_raw(reach: Reach, spot: Spot, value: Value, streaming: bool) -> None:
@@ -170,14 +175,14 @@ def store_raw(reach: Reach, spot: Spot, value: Value, streaming: bool) -> None:
     stride = reach.lane_stride
     if spot.width != 1 and (stride is None or stride.constant != 1):
         mask = code.splat(literal(True, Elem.I1), spot.width)
-        _masked_store(reach, "scatter", value, reach.pointers(spot), f"v{spot.width}p0", mask)
+        masked_store(reach, "scatter", value, reach.pointers(spot), f"v{spot.width}p0", mask)
         return
     align = f"align {bytes_ * spot.width if streaming else bytes_}{reach.buffer.scope}"
     hint = ", !nontemporal !0" if streaming else ""
     code.do(f"store {value.typed}, {one(reach, spot).typed}, {align}{hint}")
 
 
-def _masked_store(reach: Reach, what: str, value: Value, pointer: Value, place: str, mask: Value) -> None:
+def masked_store(reach: Reach, what: str, value: Value, pointer: Value, place: str, mask: Value) -> None:
     align = Value(str(reach.storage.bits // 8), Elem.I32)
     name = f"llvm.masked.{what}.{mangled(value.elem, value.lanes)}.{place}"
     reach.ctx.code.call_void(name, [value, pointer, align, mask], reach.buffer.scope)

@@ -10,9 +10,9 @@ from .context import Context
 from .expressions import Memo, evaluate
 from .linear import dependencies
 from .llvm_text import Elem, Value, arithmetic_elem
-from .storage import from_storage, to_storage
+from .storage import to_storage
 from .tiles import SCALAR, LazyTile, Spot, rows, spots
-from .transpose import block_start, is_transposed, load_block, store_block
+from .transpose import Guard, block_start, is_transposed, load_block, store_block
 
 _STREAM_BITS = 128  # narrower vectors have no non-temporal store
 
@@ -22,16 +22,19 @@ def load(ctx: Context, stmt: Load) -> LazyTile:
     reach = Reach(ctx, stmt.source, stmt.shape)
     reads = dependencies(ctx, *stmt.source.index, stmt.predicate, stmt.fill) | {stmt.source.buffer}
     names = dict(ctx.names)
-    transposed = stmt.predicate is None and is_transposed(reach, stmt.shape)
+    guard = Guard(ctx, stmt.predicate)
+    transposed = guard.follows and is_transposed(reach, stmt.shape)
     blocks: dict[tuple[tuple[int, ...], int, int], list[Value]] = {}
 
     def compute(spot: Spot) -> Value:
         first = block_start(spot) if transposed else None
         if first is not None:
             key = (spot.row[:-1], first, spot.start)
-            if key not in blocks:
-                blocks[key] = load_block(reach, spot, first)
-            return from_storage(ctx.code, blocks[key][spot.row[-1] - first], reach.buffer.dtype)
+            with ctx.seeing(names):
+                if key not in blocks:
+                    blocks[key] = load_block(reach, spot, first, guard)
+                row = blocks[key][spot.row[-1] - first]
+                return access.load(reach, spot, stmt.predicate, stmt.fill, lambda: row)
         with ctx.seeing(names):
             return access.load(reach, spot, stmt.predicate, stmt.fill)
 
@@ -51,8 +54,9 @@ def prefetch(ctx: Context, stmt: Prefetch) -> None:
 def store(ctx: Context, stmt: Store) -> None:
     ctx.force_readers(stmt.target.buffer)
     reach = Reach(ctx, stmt.target, stmt.shape)
-    if stmt.predicate is None and is_transposed(reach, stmt.shape):
-        _store_blocks(ctx, reach, stmt)
+    guard = Guard(ctx, stmt.predicate)
+    if guard.follows and is_transposed(reach, stmt.shape):
+        _store_blocks(ctx, reach, stmt, guard)
         return
     contiguous = reach.lane_stride is not None and reach.lane_stride.constant == 1
     whole = contiguous and reach.base is not None and stmt.predicate is None
@@ -73,15 +77,16 @@ def _bits(ctx: Context, reach: Reach, value: Expr, spot: Spot) -> Value:
     return ctx.code.splat(to_storage(ctx.code, evaluate(ctx, value, spot), reach.buffer.dtype), spot.width)
 
 
-def _store_blocks(ctx: Context, reach: Reach, stmt: Store) -> None:
+def _store_blocks(ctx: Context, reach: Reach, stmt: Store, guard: Guard) -> None:
     """Rows are contiguous, lanes are not: square blocks are transposed in registers, the rest goes lane by lane."""
     for spot in spots(stmt.shape, ctx.options.lanes):
         first = block_start(spot)
         if first is None:
-            access.store_raw(reach, spot, _bits(ctx, reach, stmt.value, spot), streaming=False)
+            mask = None if stmt.predicate is None else evaluate(ctx, stmt.predicate, spot)
+            access.store(reach, spot, evaluate(ctx, stmt.value, spot), mask)
         elif first == spot.row[-1]:
             block = [Spot(spot.shape, (*spot.row[:-1], first + k), spot.start, spot.width) for k in range(spot.width)]
-            store_block(reach, spot, [_bits(ctx, reach, stmt.value, s) for s in block])
+            store_block(reach, spot, [_bits(ctx, reach, stmt.value, s) for s in block], guard)
 
 
 def _stream_row(ctx: Context, reach: Reach, pieces: list[Spot], value: Expr) -> None:

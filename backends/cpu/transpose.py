@@ -5,7 +5,10 @@ A block of n rows and n lanes is n contiguous vectors the other way round; log2(
 
 from __future__ import annotations
 
-from .access import Reach
+from ...ir.expr import Coord, Expr, Ref, rewrite, walk
+from .access import Reach, masked, masked_store
+from .context import Context
+from .expressions import evaluate
 from .llvm_text import Code, Value, type_name
 from .tiles import Spot
 
@@ -23,22 +26,53 @@ def block_start(spot: Spot) -> int | None:
     return first if spot.width > 1 and first + spot.width <= spot.shape[-2] else None
 
 
-def load_block(reach: Reach, spot: Spot, first: int) -> list[Value]:
-    """Stored bits of rows first .. first + width at the lanes of `spot`."""
+class Guard:
+    """A predicate as seen along the rows of a block: the masks of its contiguous vectors."""
+
+    def __init__(self, ctx: Context, predicate: Expr | None) -> None:
+        self.ctx, self.predicate = ctx, predicate
+        tiles = [ctx.tile(n.name) for n in walk(predicate) if isinstance(n, Ref)] if predicate is not None else []
+        self.follows = not any(t.has_lanes or any(t.wide) for t in tiles)  # else its tiles would have to be transposed
+
+    def mask(self, spot: Spot, first: int, lane: int) -> Value | None:
+        """For rows first .. first + width at one lane of `spot`; None where all are on."""
+        if self.predicate is None:
+            return None
+        *others, rows, lanes = spot.shape
+        rank = len(spot.shape)
+        swap = {rank - 1: rank - 2, rank - 2: rank - 1}
+        turned = rewrite(self.predicate, lambda e: Coord(swap.get(e.axis, e.axis)) if isinstance(e, Coord) else None)
+        along = Spot((*others, lanes, rows), (*spot.row[:-1], spot.start + lane), first, spot.width)
+        mask = evaluate(self.ctx, turned, along)
+        if mask.constant is not None and mask.constant:
+            return None
+        return self.ctx.code.splat(mask, spot.width)
+
+
+def load_block(reach: Reach, spot: Spot, first: int, guard: Guard) -> list[Value]:
+    """Stored bits of rows first .. first + width at the lanes of `spot`; anything where the guard is off."""
     code, elem, n = reach.ctx.code, reach.storage, spot.width
     vectors = []
     for lane in range(n):
         pointer = reach.pointer(Spot(spot.shape, (*spot.row[:-1], first), spot.start + lane, 1))
+        mask = guard.mask(spot, first, lane)
+        if mask is not None:
+            vectors.append(masked(reach, "load", pointer, "p0", mask, n))
+            continue
         align = f"align {elem.bits // 8}{reach.buffer.scope}"
         vectors.append(code.op(f"load {type_name(elem, n)}, {pointer.typed}, {align}", elem, n))
     return transpose(code, vectors)
 
 
-def store_block(reach: Reach, spot: Spot, rows: list[Value]) -> None:
-    """Store the bits of the rows of a block that begins at `spot`."""
+def store_block(reach: Reach, spot: Spot, rows: list[Value], guard: Guard) -> None:
+    """Store the bits of the rows of a block that begins at `spot`, where the guard is on."""
     code, elem, n = reach.ctx.code, reach.storage, spot.width
     for lane, vector in enumerate(transpose(code, rows)):
         pointer = reach.pointer(Spot(spot.shape, spot.row, spot.start + lane, 1))
+        mask = guard.mask(spot, spot.row[-1], lane)
+        if mask is not None:
+            masked_store(reach, "store", vector, pointer, "p0", mask)
+            continue
         code.do(
             f"store {type_name(elem, n)} {vector.text}, {pointer.typed}, align {elem.bits // 8}{reach.buffer.scope}"
         )

@@ -22,6 +22,8 @@ and the one that it reads is too large for the second cache. The pieces may be r
 
 Extents that are open count as assumed (`assumed.py`): a prefetch that was not needed costs an instruction.
 
+and where more rows are read side by side than it can follow, a piece of each in turn (`prefetch_rows.py`).
+
 (Prefetching for loop nests: Mowry, Lam and Gupta, ASPLOS 1992.)
 """
 
@@ -40,6 +42,7 @@ from ...ir.gir import walk as walk_stmts
 from ...ir.gir_tools import Body, buffer_read, buffer_written, map_kernels, map_statements, with_bodies
 from ..assumed import assumed_values
 from ..index_math import Env, linear, program_env
+from .prefetch_rows import many_rows
 
 MOST_WORK = 6  # operations for each element read, beyond which memory is not what a loop waits for
 _MOVING = (LoopKind.SERIAL, LoopKind.UNIT, LoopKind.GROUP)
@@ -53,6 +56,7 @@ class Prefetching:
     line_bytes: int = 64
     least_bytes: int = 2048
     distance_bytes: int = 16384  # how far ahead short pieces are asked for
+    row_bytes: int = 256  # how far ahead in each of many rows
 
     name: ClassVar[str] = "prefetching"
     form: ClassVar[str] = "gir"
@@ -63,8 +67,12 @@ class Prefetching:
         known = {n: const(v) for n, v in assumed_values(program.symbols, program.facts).items()}
         large = {t.name for t in program.tensors if _bytes(t, known) >= self.cache_bytes}
         program = map_kernels(program, lambda k: self.body(k.body, _Lengths(env, known), sizes))
+        if not large:
+            return program
+        program = map_kernels(program, lambda k: map_statements(k.body, lambda s: self.far(s, sizes, large, known)))
+        sized = {name: sizes[name] for name in large}
         return map_kernels(
-            program, lambda k: map_statements(k.body, lambda s: self.far(s, sizes, large, known) if large else None)
+            program, lambda k: map_statements(k.body, lambda s: many_rows(s, sized, self.least_bytes, self.row_bytes))
         )
 
     def far(self, loop: Stmt, sizes: dict[str, int], large: set[str], known: Mapping[str, Expr]) -> Body | None:

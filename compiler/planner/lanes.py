@@ -69,7 +69,8 @@ def lane_cost(
     if axis in reduced:
         total += 8.0 * 16 / max(1, sizes[axis]) + (4.0 if contraction else 0.5)
     elif definition.name in external:
-        total += 1.0 if definition.axes and definition.axes[-1].name == axis else STRIDED_COST
+        # as far apart, results cost more than reads: in whole lines they may go past the caches
+        total += 1.0 if definition.axes and definition.axes[-1].name == axis else STRIDED_COST + 1.0
     scan = scanned(definition)
     if scan is not None and scan.axis == axis:
         total += SCAN_COST

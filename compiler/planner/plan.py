@@ -34,6 +34,7 @@ from .groups import Passed, fronts, make_groups, root_axes, shared_passes
 from .lanes import choose_lanes, register_tile
 from .nests import NestBuilder
 
+PIECE_LINES = 8  # of results that are written through the caches from blocks of a line
 FRONT_TILES = 2  # tiles in flight, per unit, of a recurrence that runs front by front
 
 
@@ -171,11 +172,12 @@ class KernelPlanner:
                 needed[axis] = self.line
         heavy = any(is_contraction(d) for d in self.definitions)
         lane_axes = {self.lanes_of[d.name] for d in self.definitions} - {None}
-        order = self.roots
+        order, long = self.roots, dict[str, int]()
         if self.goes_along:
             order = self.goes_along
             if needed[order[-1]] > 1:
                 lane_axes = {order[-1]}
+                long = self.long_pieces(needed)
         out: list[tuple[str, int]] = []
         others = prod(self.sizes[r] for r in self.roots if r not in lane_axes)
         given = {} if self.serial else dict(self.choices.parallel)
@@ -197,8 +199,35 @@ class KernelPlanner:
                     continue  # the whole axis stays inside
             elif heavy:
                 tile = self._row_chunk(axis, tile, out)
+            elif axis in long:
+                tile = long[axis]
             out.append((axis, min(tile, self._rounded(axis, needed[axis])) if size else 1))
         return [(a, n) for a, n in out if n >= 1]
+
+    def long_pieces(self, needed: dict[str, int]) -> dict[str, int]:
+        """Tiles along which results are contiguous, for results whose rows do not begin with lines: these are written
+        through the caches, which a line should leave once, with all that belongs to it. Pieces of many lines have few
+        that are shared with the next."""
+        out = {}
+        for definition in self.definitions:
+            if definition.name not in self.external or not definition.axes:
+                continue
+            axis = definition.axes[-1].name
+            pitch = self.sizes[axis] * definition.targets[0].dtype.bytes
+            tile = PIECE_LINES * needed.get(axis, 1)
+            others = prod(
+                -(-n // needed[r])
+                for r, n in self.sizes.items()
+                if r in needed and r not in (axis, self.goes_along[-1])
+            )
+            pieces = -(-self.sizes[axis] // tile) * others
+            if (
+                needed.get(axis, 1) > 1
+                and pitch % self.machine.line_bytes
+                and pieces >= self.choices.enough_parallelism
+            ):
+                out[axis] = tile
+        return out
 
     def _rounded(self, axis: str, step: int) -> int:
         return max(step, -(-self.sizes[axis] // step) * step)
