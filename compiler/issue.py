@@ -24,6 +24,7 @@ _WEIGHT: dict[Fn, float] = {
 # Beside the multiply-adds of a sequence other pipes are busy: measured, 16 f32 by AVX-512 (1.2 instructions a cycle
 # otherwise) took from 0.5 to 0.7 of this for each step.
 STEP = 0.6
+GATHERED = 3.0  # instructions for each lane of a gather: 16 take about 40 cycles
 TRANSCENDENTAL = frozenset(
     {Fn.EXP, Fn.EXP2, Fn.EXPM1, Fn.LOG, Fn.LOG2, Fn.LOG1P, Fn.TANH, Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.POW}
 )
@@ -156,11 +157,12 @@ def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[
     size, scratch, _ = types[access.buffer]
     elements = math.prod(shape)
     count = vectors(shape, machine.lanes(size))
-    if shape and shape[-1] > 1 and not guarded and _transposed(access, shape, machine.lanes(size)):
-        out.alu += count * math.log2(machine.lanes(size))  # a square block changes rows and columns in registers
-    elif by_elements(access, shape, machine.lanes(size), guarded):
+    if shape and shape[-1] > 1 and _transposed(access, shape, machine.lanes(size)):
+        # a square block changes rows and columns in registers; under a guard its rows are masked
+        out.alu += count * (math.log2(machine.lanes(size)) + guarded)
+    elif by_elements(access, shape, machine.lanes(size)):
         count = elements
-        out.alu += elements  # each lane is put in its place
+        out.alu += GATHERED * elements  # each lane is put in its place
     bytes_ = elements * size
     if store:
         out.stores += count
@@ -172,11 +174,11 @@ def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[
         out.sram_read += bytes_ * scratch
 
 
-def by_elements(access: Access, shape: tuple[float, ...], lanes: int, guarded: bool) -> bool:
+def by_elements(access: Access, shape: tuple[float, ...], lanes: int) -> bool:
     """Whether the lanes of an access are neither neighbours in memory nor made so in registers."""
     if not shape or shape[-1] <= 1 or _contiguous(access, len(shape) - 1):
         return False
-    return guarded or not _transposed(access, shape, lanes)
+    return not _transposed(access, shape, lanes)
 
 
 def _transposed(access: Access, shape: tuple[float, ...], lanes: int) -> bool:

@@ -69,6 +69,7 @@ STREAMS = 0.1  # by how much more each doubling of rows that are read side by si
 CROWDED = 0.15  # the same of a tile of function values beyond what registers hold while it is computed
 OPENED = 0.4  # what is lost at least: another page of dram is opened
 BESIDE = 0.25  # by how much each further run that is asked for at the same time divides it
+PAGE_BYTES = 4096
 PAGE_LOST = 128.0  # bytes of dram time lost where what is touched soon ends, in whatever order (a page is opened)
 
 
@@ -298,7 +299,7 @@ class NestModel:
         access = stmt.source if isinstance(stmt, Load) else stmt.target
         buffer, shape = self.buffers[access.buffer], tuple(map(float, stmt.shape))
         lanes = self.machine.lanes(buffer.element)
-        if buffer.scratch or 0.0 in buffer.extents or not by_elements(access, shape, lanes, stmt.predicate is not None):
+        if buffer.scratch or 0.0 in buffer.extents or not by_elements(access, shape, lanes):
             return 0.0
         self.by_elements.add(access.buffer)
         entry = entry_of(access, shape, self.symbols, buffer.extents, self.follows)
@@ -395,7 +396,8 @@ class NestModel:
                     lost *= max(seen, OPENED)
                 pages = PAGE_LOST / (reach * buffer.element + self.machine.line_bytes)
                 # as the first access goes: others find what it brought, or are tails
-                self.stretch.setdefault(key, (1.0 + lost + pages) * (1.0 + STREAMS * math.log2(max(rows, 1.0))))
+                factor = (1.0 + lost + pages) * (1.0 + STREAMS * math.log2(max(rows, 1.0)))
+                self.stretch.setdefault(key, 1.0 if streamed and _in_one_page(access, buffer) else factor)
 
         match stmt:
             case Load():
@@ -471,6 +473,14 @@ class NestModel:
             shares.append((l1, l2, l3))
             before = bytes_
         return whole, shares
+
+
+def _in_one_page(access: Access, buffer: Buffer) -> bool:
+    """The rows of a tile lie so close together that most of them fall into one page of dram."""
+    for dim in range(len(access.index) - 2, -1, -1):
+        if coordinates(access.index[dim]):
+            return math.prod(buffer.extents[dim + 1 :]) * buffer.element <= PAGE_BYTES / 8
+    return False
 
 
 def _goes_on(hint: Prefetch, stmt: Stmt) -> bool:

@@ -205,27 +205,18 @@ class KernelPlanner:
         return [(a, n) for a, n in out if n >= 1]
 
     def long_pieces(self, needed: dict[str, int]) -> dict[str, int]:
-        """Tiles along which results are contiguous, for results whose rows do not begin with lines: these are written
-        through the caches, which a line should leave once, with all that belongs to it. Pieces of many lines have few
-        that are shared with the next."""
+        """Tiles along which results are contiguous: pieces of many lines have few that are shared with the next piece,
+        which another unit may write at the same time; and a line that goes through the caches leaves them once, with
+        all that belongs to it."""
         out = {}
         for definition in self.definitions:
-            if definition.name not in self.external or not definition.axes:
+            axis = definition.axes[-1].name if definition.axes else ""
+            if definition.name not in self.external or needed.get(axis, 1) == 1:
                 continue
-            axis = definition.axes[-1].name
-            pitch = self.sizes[axis] * definition.targets[0].dtype.bytes
-            tile = PIECE_LINES * needed.get(axis, 1)
-            others = prod(
-                -(-n // needed[r])
-                for r, n in self.sizes.items()
-                if r in needed and r not in (axis, self.goes_along[-1])
-            )
-            pieces = -(-self.sizes[axis] // tile) * others
-            if (
-                needed.get(axis, 1) > 1
-                and pitch % self.machine.line_bytes
-                and pieces >= self.choices.enough_parallelism
-            ):
+            beside = [r for r in needed if r not in (axis, self.goes_along[-1])]
+            tile = PIECE_LINES * needed[axis]
+            pieces = self.sizes[axis] // tile * prod(-(-self.sizes[r] // needed[r]) for r in beside)
+            if self.sizes[axis] > tile and pieces + 1 >= self.choices.enough_parallelism:
                 out[axis] = tile
         return out
 
