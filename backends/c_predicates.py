@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..ir.dtypes import DType
-from ..ir.expr import Call, Coord, Expr, Fn, Ref, walk
+from ..ir.expr import Call, Coord, Expr, Fn, Ref, conjuncts, walk
 from .c_expr import At, Scope
 from .c_index import Poly, is_bounded, poly
 from .c_tile_base import TileBase
@@ -48,7 +48,7 @@ class PredicatePrinter(TileBase):
         lows: list[str] = []
         highs: list[str] = []
         last = len(shape) - 1
-        for term in _conjuncts(predicate):
+        for term in conjuncts(predicate):
             if at.lanes == 1 or not moves(term):
                 uniform.append(term)
                 continue
@@ -79,13 +79,6 @@ class PredicatePrinter(TileBase):
 
     def condition(self, expr: Expr, at: At, scope: Scope) -> Value:
         return self.printer.convert.cast(self.printer.value(expr, at, scope), DType.BOOL)
-
-
-def _conjuncts(expr: Expr) -> list[Expr]:
-    match expr:
-        case Call(Fn.AND, (a, b)):
-            return _conjuncts(a) + _conjuncts(b)
-    return [expr]
 
 
 def _difference(term: Expr, bounded: frozenset[str]) -> Poly | None:

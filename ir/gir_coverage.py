@@ -8,10 +8,8 @@ Ends may use the indices of the loops further out, so tiles cut off by `min(i + 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .affine import COORD, Affine, affine
-from .expr import Call, Const, Coord, Expr, Fn, Var, const, rewrite, walk
+from .expr import Call, Coord, Expr, Fn, Var, conjuncts, const, rewrite, walk
 from .gir import Branch, Loop, Move, Program, Role, Stmt, Store
 from .gir_sites import start_domain
 from .ranges import Domain
@@ -111,7 +109,7 @@ class _Cover:
                 w for b in boxes for w in self.widen(b, Coord(axis), const(0), extent, 1, outer, within, uncut=True)
             ]
         everywhere = domain.with_coordinates(extents)
-        for condition in _conjuncts(predicate):
+        for condition in conjuncts(predicate):
             if not everywhere.proves(condition):
                 cut = [_clip(condition, [f for f in forms if f is not None], box) for box in boxes]
                 boxes = [b for b in cut if b is not None]
@@ -171,17 +169,6 @@ def _common(a: Box, b: Box) -> Box:
         (p[0] if p[0] == q[0] else Call(Fn.MAX, (p[0], q[0])), p[1] if p[1] == q[1] else Call(Fn.MIN, (p[1], q[1])))
         for p, q in zip(a, b, strict=True)
     )
-
-
-def _conjuncts(predicate: Expr | None) -> Iterator[Expr]:
-    match predicate:
-        case None | Const(True):
-            return
-        case Call(Fn.AND, (a, b)):
-            yield from _conjuncts(a)
-            yield from _conjuncts(b)
-        case _:
-            yield predicate
 
 
 def _clip(condition: Expr, forms: list[Affine], box: Box) -> Box | None:
