@@ -35,7 +35,7 @@ from weft.ir.op_interp import interpret
 from weft.ir.op_verify import verify
 
 BATCH = 16  # programs per call of the C compiler
-LEVELS = ("-O2", "-O0", "-O1", "-O0", "-O1", "-O0", "-O1", "-O0")  # of batches in turn; target `c` has -O2
+LEVELS = ("-O0", "-O1", "-O0", "-O1", "-O0", "-O1", "-O0", "-O2")  # of batches in turn; target `c` has -O2
 WHOLE_SEARCH = 32
 FEW_NODES = 8
 INTERPRETED = 4000  # steps of GIR loops
