@@ -9,7 +9,8 @@ Every program in a random schedule (schedules.py):
 Every other pair of programs (numbers 2 and 3 of 4) the usual way, `weft.compile` for `cpu` and a call: symbols bound or
   open, every other one verified; every WHOLE_SEARCH-th with the whole search, the others with FEW_NODES plans; every
   eighth also in C.
-C: what a batch of BATCH programs has for it, in one call of the compiler, -O2, -O1 or -O0 by LEVELS; every
+C: what a batch of BATCH programs has for it, in one call of the compiler, -O2, -O1 or -O0 by LEVELS (-O0 for programs
+  of more than LARGE statements); every
   WHOLE_SEARCH-th program also through `weft.compile` for `c`. Other targets (`c:sanitize`) go through it alone.
 """
 
@@ -38,6 +39,7 @@ BATCH = 16  # programs per call of the C compiler
 LEVELS = ("-O0", "-O1", "-O0", "-O1", "-O0", "-O1", "-O0", "-O2")  # of batches in turn; target `c` has -O2
 WHOLE_SEARCH = 32
 FEW_NODES = 8
+LARGE = 100  # statements: from here on the C compiler takes many seconds for one program
 INTERPRETED = 4000  # steps of GIR loops
 _HEADERS: dict[str, Headers] = {}
 
@@ -49,6 +51,11 @@ class Pending:
     subject: Subject
     words: str
     source: Source
+
+    @property
+    def size(self) -> int:
+        """Statements in it."""
+        return sum(1 for k in self.source.program.kernels for _ in gir.walk(k.body))
 
 
 def check(number: int, targets: Sequence[str], kind: str = PROGRAM) -> Iterator[str]:
@@ -69,8 +76,11 @@ def check_all(kind: str, numbers: Sequence[int], targets: Sequence[str]) -> Iter
                 yield number, finding
         except Exception as error:
             yield number, f"{type(error).__name__}: {error}"
-    if pending:
-        yield from compiled(pending, LEVELS[numbers[0] // BATCH % len(LEVELS)])
+    small = [p for p in pending if p.size <= LARGE]
+    if small:
+        yield from compiled(small, LEVELS[numbers[0] // BATCH % len(LEVELS)])
+    if len(small) < len(pending):
+        yield from compiled([p for p in pending if p.size > LARGE], "-O0")
 
 
 def examine(about: Subject, targets: Sequence[str], pending: list[Pending]) -> Iterator[str]:
