@@ -1,6 +1,6 @@
 """The cost model against measurement: how well predicted times order plans, and how good the chosen plan is.
 
-    python benchmarks/model.py [--program REGEX] [--candidates 60] [--threads 2] [--json FILE]
+    python benchmarks/model.py [--program REGEX] [--candidates 52] [--threads 2] [--json FILE]
 
 For each program the search goes through its space of plans without stopping at good ones (`exhaust`), up to `POOL` of
 them. The plan that `compile` takes by itself and others (`spread`) are compiled, checked against the reference in
@@ -38,9 +38,9 @@ from weft.ir.binding import specialise
 from weft.ir.expr import as_int
 from weft.ir.gir import Program
 
-POOL = 400  # plans of a program that are looked at
-SECONDS = 20.0  # of measuring one program
-ROUNDS = 15
+POOL = 250  # plans of a program that are looked at
+SECONDS = 5.0  # of measuring one program
+ROUNDS = 40
 
 
 def _case(program: str, tolerance: float = 2e-5, **extents: int) -> Case:
@@ -170,10 +170,13 @@ def spread(found: list[Candidate], count: int) -> list[Candidate]:
 
 
 def measure(prepared: Prepared, threads: int, seconds: float = SECONDS) -> None:
-    """Time all in turns."""
+    """Time all in turns; after three rounds those that are within twice the best go on."""
     end = time.perf_counter() + seconds
     for number in range(ROUNDS):
+        fastest = min((min(r.times, default=0.0) for r in prepared.runs), default=0.0)
         for run in prepared.runs:
+            if number >= 3 and min(run.times) > 2 * fastest:
+                continue
             start = time.perf_counter()
             run.call(run.addresses, [], threads)
             run.times.append(time.perf_counter() - start)
@@ -253,7 +256,7 @@ def study(
 
 @click.command()
 @click.option("--program", "pattern", default=".*", help="Only programs whose name matches.")
-@click.option("--candidates", default=60, show_default=True)
+@click.option("--candidates", default=52, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--json", "path", type=click.Path(path_type=Path))
 def main(pattern: str, candidates: int, threads: int, path: Path | None) -> None:

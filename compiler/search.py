@@ -20,7 +20,7 @@ from .canonical import canonical_hash
 from .cost import analyse
 from .instantiate import instantiate
 from .levels import Levels, keeps_levels, starting_choices
-from .neighbours import farther, nearby, neighbours
+from .neighbours import nearby, neighbours
 from .passes.base import run_passes
 from .passes.inline import recomputed
 from .pipeline import finishing_passes
@@ -32,8 +32,6 @@ from .wording import words
 SLACK = 1.03
 EXPANDED = 2  # alternatives that are searched further than their default plan
 TRIES = 8  # plans made for each that may be costed: most of the others were met before
-WORTH_REFINING = 1e-4  # seconds of the fastest plan, below which its details are left as they are
-REFINED = 20  # plans that differ in such details
 PATIENCE = 14  # plans in a row that are no faster than the best by GAIN: the ones after them matter less
 GAIN = 1.01
 FINALISTS = 3  # plans that go through all passes before the last comparison
@@ -99,10 +97,6 @@ def search(
     for candidate in starts if exhaust else starts[:EXPANDED]:
         heapq.heappush(queue, (candidate.seconds, len(queue), candidate))
     runner.explore(queue, by_label, neighbours if exhaust else nearby, levels, exhaust)
-    fastest = min(report.candidates, key=lambda c: c.seconds)
-    if not exhaust and fastest.seconds > WORTH_REFINING:
-        runner.left = min(nodes, REFINED)
-        runner.explore([(fastest.seconds, 0, fastest)], by_label, farther, levels, exhaust)
     return report
 
 
