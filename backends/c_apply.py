@@ -90,6 +90,13 @@ class Applier:
             return Value(f"{name}({', '.join(self.convert.splat(v, lanes).text for v in values)})", dtype, lanes)
         return Value(f"{self._scalar_function(fn, dtype)}({', '.join(v.text for v in values)})", dtype)
 
+    def dot2_bf16(self, values: list[Value]) -> Value:
+        """Two products of bf16 pairs (i32 bits), added to the third value."""
+        lanes = max(v.lanes for v in values)
+        name = "weft_dot2_bf16" if lanes == 1 else f"{vector('f32', lanes)}_dot2_bf16"
+        given = ", ".join(self.convert.splat(v, lanes).text for v in values)
+        return Value(f"{self.helpers.use(name)}({given})", DType.F32, lanes)
+
     def _bits(self, fn: Fn, value: Value) -> Value:
         """The bits of a float as an integer, and back."""
         wide = value.dtype.bytes == 8

@@ -107,7 +107,7 @@ class ExprPrinter(Applier):
                     return DType.I64 if met is DType.F64 else DType.I32
                 if fn is Fn.BITS_FLOAT:
                     return DType.F64 if met is DType.I64 else DType.F32
-                return met
+                return DType.F32 if fn is Fn.DOT2_BF16 else met
         raise InternalError(f"{type(expr).__name__} inside GIR")
 
     def common(self, args: tuple[Expr, ...], scope: Scope) -> DType | None:
@@ -250,6 +250,10 @@ class ExprPrinter(Applier):
             return self.select(condition, yes, no)
         if fn in COMPARISONS:
             return self._compare(fn, args, at, scope)
+        if fn is Fn.DOT2_BF16:
+            kinds = (DType.I32, DType.I32, DType.F32)
+            given = zip(args, kinds, strict=True)
+            return self.dot2_bf16([self.convert.cast(self.value(a, at, scope, t), t) for a, t in given])
         values = self._operands(args, at, scope, want)
         return self.apply(fn, values)
 

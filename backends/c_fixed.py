@@ -52,6 +52,21 @@ FIXED: dict[str, Generated] = {
             "return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16); // to nearest even",
         ),
     ),
+    "weft_pair": (
+        (),
+        function("int32_t", "weft_pair", "const uint16_t *p", "return (int32_t)(p[0] | (uint32_t)p[1] << 16);"),
+    ),
+    "weft_dot2_bf16": (
+        ("weft_f32_from_bits",),
+        function(
+            "float",
+            "weft_dot2_bf16",
+            "int32_t a, int32_t b, float c",
+            "const uint32_t u = (uint32_t)a, v = (uint32_t)b;\n"
+            "const float high = fmaf(weft_f32_from_bits(u & 0xffff0000), weft_f32_from_bits(v & 0xffff0000), c);\n"
+            "return fmaf(weft_f32_from_bits(u << 16), weft_f32_from_bits(v << 16), high);",
+        ),
+    ),
     "weft_f32_from_f16": (
         ("weft_f32_from_bits",),
         function(

@@ -49,13 +49,13 @@ class MemoryPrinter(PredicatePrinter):
         several = math.prod(s.shape) // lanes > 1
         outer = scope.inner()
         buffer, base, rest = self.address(s.source, several, outer, w, writes=False)
-        tile, head = self.declare(s.tile, s.shape, buffer.dtype.arithmetic, scope, w)
+        tile, head = self.declare(s.tile, s.shape, s.dtype(buffer.dtype), scope, w)
         stride = rest.stride(len(s.shape) - 1, self.moves_lane(s.shape, outer)) if lanes > 1 else Poly(())
         with self.elements(s.shape, lanes, w) as places:
             for at in places:
                 admitted = self.admitted(s.predicate, at, s.shape, outer)
                 fill = self._fill(s, buffer, at, outer)
-                value = self._direct(buffer, base, rest, stride, admitted, fill, at, outer)
+                value = self._direct(buffer, s.pairs, base, rest, stride, admitted, fill, at, outer)
                 target = self.place(tile, at, scope)
                 if value is not None:
                     w.line(f"{head}{target} = {self.result(value, tile).text};")
@@ -65,13 +65,14 @@ class MemoryPrinter(PredicatePrinter):
     def _fill(self, s: Load, buffer: Buffer, at: At, scope: Scope) -> Value | None:
         if s.predicate is None:
             return None
-        arithmetic = buffer.dtype.arithmetic
+        arithmetic = s.dtype(buffer.dtype)
         value = self.printer.value(s.fill if s.fill is not None else Const(0, arithmetic), at, scope, arithmetic)
         return self.printer.convert.cast(value, arithmetic)
 
     def _direct(
         self,
         buffer: Buffer,
+        pairs: bool,
         base: str,
         rest: Poly,
         stride: Poly | None,
@@ -82,11 +83,13 @@ class MemoryPrinter(PredicatePrinter):
     ) -> Value | None:
         """The loaded value as one expression, or None where it takes a loop over lanes."""
         convert, helpers = self.printer.convert, self.printer.helpers
-        dtype = buffer.dtype.arithmetic
-        if stride is None or admitted.general or stride.value not in (0, 1) or (admitted.bits and stride.value == 0):
+        dtype = DType.I32 if pairs else buffer.dtype.arithmetic
+        if stride is None or admitted.general or stride.value not in (0, 2 if pairs else 1):
+            return None
+        if admitted.bits and (pairs or stride.value == 0):
             return None
         if at.lanes == 1 or stride.value == 0:
-            element = self.element(buffer, base, self.flat(rest, At(at.coords), scope))
+            element = self.element(buffer, base, self.flat(rest, At(at.coords), scope), pairs)
             if admitted.uniform and fill is not None:
                 if fill.lanes > 1:
                     element, fill = convert.canonical(element, at.lanes), convert.canonical(fill, at.lanes)
@@ -95,7 +98,7 @@ class MemoryPrinter(PredicatePrinter):
             return element
         where = self.flat(rest, At(at.coords), scope)
         pointer = base if where.text == "0" else f"{base} + {where.at(SUM)}"
-        name = vector(buffer.dtype.value, at.lanes)
+        name = vector("i32" if pairs else buffer.dtype.value, at.lanes)
         mask = 4 if dtype is DType.BOOL else 0
         if admitted.bits and fill is not None:
             filled = convert.splat(fill, at.lanes)
@@ -103,15 +106,18 @@ class MemoryPrinter(PredicatePrinter):
                 filled = convert.mask(filled, 4, at.lanes)
             call = f"{helpers.use(name + '_load_part')}({pointer}, {admitted.bits}, {filled.text})"
             return Value(call, dtype, at.lanes, ATOM, mask)
-        value = Value(f"{helpers.use(name + '_load')}({pointer})", dtype, at.lanes, ATOM, mask)
+        call = helpers.use(name + ("_pairs" if pairs else "_load"))
+        value = Value(f"{call}({pointer})", dtype, at.lanes, ATOM, mask)
         if admitted.uniform and fill is not None:
             value, filled = convert.canonical(value, at.lanes), convert.canonical(fill, at.lanes)
             text = f"{_test(admitted.uniform)} ? {value.text} : {filled.at(OR)}"
             return Value(text, dtype, at.lanes, TERNARY, value.mask)
         return value
 
-    def element(self, buffer: Buffer, base: str, where: Value) -> Value:
-        """One element of a buffer, read."""
+    def element(self, buffer: Buffer, base: str, where: Value, pairs: bool = False) -> Value:
+        """One element of a buffer, read; with `pairs` the bits of it and the next one."""
+        if pairs:
+            return Value(f"{self.printer.helpers.use('weft_pair')}({base} + {where.at(SUM)})", DType.I32)
         helper, form = scalar_load(buffer.dtype.value)
         if helper:
             self.printer.helpers.use(helper)
@@ -135,8 +141,8 @@ class MemoryPrinter(PredicatePrinter):
         """Lane by lane, into a vector of its own (the tile may be read by the index)."""
         convert = self.printer.convert
         lane = At(at.coords, 1, "lane")
-        value = self.element(buffer, base, self.flat(rest, lane, scope))
-        c = convert.vector_type(buffer.dtype.arithmetic, at.lanes)
+        value = self.element(buffer, base, self.flat(rest, lane, scope), s.pairs)
+        c = convert.vector_type(s.dtype(buffer.dtype), at.lanes)
         own = target if declares else self.fresh("gathered")
         start = "{0}" if fill is None else convert.canonical(fill, at.lanes).text
         w.line(f"{c} {own} = {start};")
@@ -144,7 +150,7 @@ class MemoryPrinter(PredicatePrinter):
         text = f"-{value.at(ATOM)}" if value.dtype is DType.BOOL else value.text
         self._lane_loop(at.lanes, test, f"{own}[lane] = {text};", w)
         if not declares:
-            held = Value(own, buffer.dtype.arithmetic, at.lanes, ATOM, convert.word if tile.dtype is DType.BOOL else 0)
+            held = Value(own, s.dtype(buffer.dtype), at.lanes, ATOM, convert.word if tile.dtype is DType.BOOL else 0)
             w.line(f"{target} = {self.result(held, tile).text};")
 
     def _lane_loop(self, lanes: int, test: str, body: str, w: Writer) -> None:

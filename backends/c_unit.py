@@ -65,7 +65,7 @@ def word_of(kernel: Kernel, buffers: dict[str, DType]) -> int:
                 buffers[name] = dtype
                 wide = s.level is Level.REG and bool(shape) and as_int(shape[-1]) != 1
             case Load(shape=shape, source=source):
-                dtype = buffers.get(source.buffer, DType.F32)
+                dtype = s.dtype(buffers.get(source.buffer, DType.F32))
                 wide = bool(shape) and shape[-1] > 1
             case Compute(shape=shape, dtype=dtype):
                 wide = bool(shape) and shape[-1] > 1

@@ -69,6 +69,16 @@ def _store(name: str, t: str, n: int) -> Generated:
     )
 
 
+def _pairs(name: str, t: str, n: int) -> Generated:
+    """Pairs of neighbours of 16 bits, the first in the low half."""
+    v = f"{t}x{n}"
+    plain = f"{v} r = {{0}};\n{lane_loop(n, 'r[lane] = weft_pair(p + 2 * lane);')}\nreturn r;"
+    fast = f"return *(const {v}_at *)p;"
+    condition = "__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__"
+    needs = (v, f"{v}_at", "weft_pair")
+    return needs, vector_function(v, name, "const uint16_t *p", guarded(condition, fast, plain))
+
+
 def scalar_load(t: str) -> tuple[str, str]:
     """`(helper, format)` of the read of one stored element: the format takes the element's text."""
     if t in ("bf16", "f16"):
@@ -147,4 +157,5 @@ MEMORY: dict[str, Callable[[str, str, int], Generated]] = {
     "load_part": _load_part,
     "store_part": _store_part,
     "stream": _stream,
+    "pairs": _pairs,
 }

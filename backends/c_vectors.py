@@ -150,6 +150,23 @@ def _fma(name: str, t: str, n: int) -> Generated:
     return (v,), vector_function(v, name, f"{v} a, {v} b, {v} c", plain)
 
 
+def _dot2_bf16(name: str, t: str, n: int) -> Generated:
+    """Products of pairs of bf16, the bits of which lie in one i32 each."""
+    i, u = f"i32x{n}", f"u32x{n}"
+    plain = (
+        f"const {u} x = ({u})a, y = ({u})b;\n"
+        f"c = {t}x{n}_fma(({t}x{n})(x & 0xffff0000), ({t}x{n})(y & 0xffff0000), c);\n"
+        f"return {t}x{n}_fma(({t}x{n})(x << 16), ({t}x{n})(y << 16), c);"
+    )
+    r = register(t, n)
+    if r is not None:
+        bits = r[0].removeprefix("_mm")
+        condition = "defined(__AVX512BF16__)" + ("" if bits == "512" else " && defined(__AVX512VL__)")
+        fast = f"return ({t}x{n}){r[0]}_dpbf16_ps(({r[2]})c, (__m{bits}bh)a, (__m{bits}bh)b);"
+        plain = guarded(condition, fast, plain)
+    return (f"{t}x{n}", i, u, f"{t}x{n}_fma"), vector_function(f"{t}x{n}", name, f"{i} a, {i} b, {t}x{n} c", plain)
+
+
 def _ldexp(name: str, t: str, n: int) -> Generated:
     v, i, u = f"{t}x{n}", mask(t, n), f"u{8 * ELEMENTS[t][1]}x{n}"
     limit, (bias, shift) = LDEXP_LIMIT[t] + (".0f" if t == "f32" else ".0"), LDEXP_BIAS[t]
@@ -315,6 +332,7 @@ _OPS: dict[str, Callable[[str, str, int], Generated | None]] = {
     "min": _max("<=", "min"),
     "fma": _fma,
     "ldexp": _ldexp,
+    "dot2_bf16": _dot2_bf16,
     "sqrt": _rounding("sqrt", ""),
     "floor": _rounding("floor", "_MM_FROUND_TO_NEG_INF"),
     "ceil": _rounding("ceil", "_MM_FROUND_TO_POS_INF"),

@@ -49,7 +49,7 @@ class _Expander:
                     types[name] = dtype.arithmetic
                     shapes[name] = tuple(e.value for e in shape if isinstance(e, Const))  # type: ignore[misc]
             case Load(tile, shape, source):
-                types.setdefault(tile, self.buffers[source.buffer].arithmetic)
+                types.setdefault(tile, stmt.dtype(self.buffers[source.buffer]))
                 shapes.setdefault(tile, shape)
             case Reduce(tile, _, source):
                 types.setdefault(tile, types[source])
@@ -130,6 +130,8 @@ def _type_of(expr: Expr, types: Types) -> DType | None:
                 return DType.I64 if found[0] is DType.F64 else DType.I32
             if fn is Fn.BITS_FLOAT:
                 return DType.F64 if found[0] is DType.I64 else DType.F32
+            if fn is Fn.DOT2_BF16:
+                return DType.F32
             ranks = [DType.BOOL, DType.I32, DType.I64, DType.F32, DType.F64]
             strong = [d for d in found if d is not None]
             return max(strong, key=ranks.index) if strong else None

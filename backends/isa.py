@@ -13,7 +13,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class InstructionSet:
     """`has_masks`: loads and stores of some lanes; `has_fma`: multiply-adds that round once; `has_half`: conversions of
-    f16; `has_scalef`: scaling of vectors by powers of two."""
+    f16; `has_scalef`: scaling of vectors by powers of two; `has_bf16_dot`: multiply-adds of pairs of bf16, as many a
+    cycle as of f32."""
 
     name: str
     architecture: str  # the first part of a triple
@@ -26,6 +27,7 @@ class InstructionSet:
     has_fma: bool = True
     has_half: bool = True
     has_scalef: bool = False
+    has_bf16_dot: bool = False
 
     @property
     def is_x86(self) -> bool:
@@ -39,6 +41,10 @@ _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl")
 INSTRUCTION_SETS = {
     s.name: s
     for s in (
+        InstructionSet(
+            "avx512bf16", "x86_64", "cooperlake", "+avx512bf16,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx2,+fma",
+            frozenset((*_AVX512, "avx512_bf16")), 64, 32, has_masks=True, has_scalef=True, has_bf16_dot=True,
+        ),
         InstructionSet(
             "avx512", "x86_64", "skylake-avx512", "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx2,+fma",
             frozenset(_AVX512), 64, 32, has_masks=True, has_scalef=True,

@@ -48,6 +48,7 @@ class Machine:
     dram_gbs_all: float  # read + write, all units
     dram_read_gbs: float = 0.0  # one way, one unit; 0: as fast as both ways together
     fork_join_us: float = 4.0  # what a parallel loop costs beside its iterations
+    l3_latency: float = 190.0  # cycles
     window_cycles: float = 150.0  # work that is in flight at once: shorter parts of a body overlap
     l1_ways: int = 8  # lines of one set
     l2_ways: int = 8

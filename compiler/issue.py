@@ -28,6 +28,7 @@ GATHERED = 3.0  # instructions for each lane of a gather: 16 take about 40 cycle
 TRANSCENDENTAL = frozenset(
     {Fn.EXP, Fn.EXP2, Fn.EXPM1, Fn.LOG, Fn.LOG2, Fn.LOG1P, Fn.TANH, Fn.SIGMOID, Fn.ERF, Fn.SIN, Fn.COS, Fn.POW}
 )
+_FLOPS = {Fn.FMA: 2, Fn.DOT2_BF16: 4}
 _NO_FLOP = frozenset({Fn.SELECT, Fn.AND, Fn.OR, Fn.NOT, Fn.EQ, Fn.NE, Fn.LT, Fn.LE, Fn.GT, Fn.GE, Fn.ISNAN})
 
 
@@ -96,11 +97,12 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
     match stmt:
         case Load():
             out.load_count = 1
+            source, kinds = _as_one(stmt, types) if stmt.pairs else (stmt.source, types)
             _access(
                 out,
-                stmt.source,
+                source,
                 tuple(map(float, stmt.shape)),
-                types,
+                kinds,
                 machine,
                 False,
                 shapes,
@@ -148,6 +150,18 @@ def work_of(stmt: Stmt, shapes: Mapping[str, tuple[int, ...]], types: Mapping[st
             out.alu += steps
             out.flops += math.prod(shape)
     return out
+
+
+def _as_one(load: Load, types: Mapping[str, Kept]) -> tuple[Access, Mapping[str, Kept]]:
+    """A load of pairs as one of elements twice as large: of a buffer without its last dimension, where that holds
+    pairs."""
+    name, (*before, last) = load.source.buffer, load.source.index
+    size, scratch, extents = types[name]
+    lane = len(load.shape) - 1
+    if not _moves(last, lane) and before and extents[-1] == 2:
+        return Access(name, tuple(before)), {name: (2 * size, scratch, extents[:-1])}
+    last = Coord(lane) if _moves(last, lane) else last  # pairs that follow one another
+    return Access(name, (*before, last)), {name: (2 * size, scratch, (*extents[:-1], extents[-1] / 2))}
 
 
 def _access(out: Work, access: Access, shape: tuple[float, ...], types: Mapping[str, Kept],
@@ -263,14 +277,14 @@ def _compute(out: Work, expr: Expr, shape: tuple[int, ...], shapes: Mapping[str,
                     return None
                 box = boxes[0] if len(boxes) == 1 else _broadcast(boxes)
                 count, elements = vectors(box, lanes), math.prod(box)
-                if fn is Fn.FMA:
-                    out.fma += count
+                if fn in (Fn.FMA, Fn.DOT2_BF16):
+                    out.fma += count * (1 if fn is Fn.FMA or machine.instructions.has_bf16_dot else 6)
                 elif fn in (Fn.ADD, Fn.SUB) and any(isinstance(a, Call) and a.fn is Fn.MUL for a in args):
                     out.fma += count
                     out.alu = max(0.0, out.alu - count)  # its product was counted
                 else:
                     out.alu += count * weight(fn, machine.has_masks)
-                out.flops += elements * (0 if fn in _NO_FLOP else 2 if fn is Fn.FMA else 1)
+                out.flops += elements * (0 if fn in _NO_FLOP else _FLOPS.get(fn, 1))
                 out.transcendentals += elements if fn in TRANSCENDENTAL else 0
                 return box
         return None

@@ -56,6 +56,7 @@ def nearby(candidate: Candidate) -> Iterator[Choices]:
                 yield replace(choices, vectors=vectors, rows=rows)
         yield from (replace(choices, root_rows=n) for n in (24, 48, 96, 384) if n != choices.root_rows)
         yield from _whole(candidate)
+        yield from (replace(choices, block=n) for n in (1024, 0) if n != choices.block)
     else:
         yield from (replace(choices, vectors=n) for n in (1, 2, 8) if n != choices.vectors)
     given = choices.lanes_of

@@ -31,7 +31,7 @@ from ..ir.gir import (
     Sync,
     walk,
 )
-from ..ir.gir_sites import accesses
+from ..ir.gir_sites import accesses, both
 from ..ir.gir_tools import coordinates, tile_written, tiles_read, variables_read
 from .conflicts import conflicts
 from .footprint import (
@@ -175,11 +175,25 @@ class NestModel:
         if not nested:
             flat.traffic = self.fitting(own, (own, own, own), parallel)
         l1, l2, l3 = flat.traffic
-        flat.phases = [Phase(cycles, (dict(l1), dict(l2), dict(l3)), hints)]
+        jumps = self.jumps(body, tuple(outer), hints)
+        rates = {name: size / cycles for name, size in jumps.items()} if cycles else {}
+        flat.phases = [Phase(cycles, (dict(l1), dict(l2), dict(l3)), hints, rates)]
         if not nested:
             return flat
         parts = [flat, *nested] if here.load_count or here.store_count or here.compute_count or footprint else nested
         return self.join(parts, middle, parallel)
+
+    def jumps(self, body: tuple[Stmt, ...], loops: tuple[str, ...], hints: frozenset[str]) -> dict[str, float]:
+        """Bytes that loads of tensors read, by tensor, in runs that jump from one iteration to the next; without
+        those that are asked for early."""
+        out: dict[str, float] = {}
+        for s in body:
+            if not isinstance(s, Load) or s.source.buffer not in self.tensors or s.source.buffer in hints:
+                continue
+            buffer, shape = self.buffers[s.source.buffer], tuple(map(float, s.shape))
+            if run_of(s.source, shape, loops, self.symbols, buffer.extents) < math.inf:
+                out[s.source.buffer] = out.get(s.source.buffer, 0.0) + math.prod(shape) * buffer.element
+        return out
 
     def join(self, parts: list[Node], middle: Mapping[str, float], parallel: bool) -> Node:
         out = _nothing()
@@ -227,7 +241,7 @@ class NestModel:
         first = trip.first + sum(f * middle[n] for n, f in trip.first_by.items())
         last = trip.last + sum(f * middle[n] for n, f in trip.last_by.items())
         inner_middle = {**middle, loop.var: (first + last) / 2}
-        is_parallel = loop.kind.is_parallel
+        is_parallel = loop.kind.is_parallel and trip.count > 1  # a single iteration leaves it to the loops inside
         body = self.body(loop.body, inner_middle, {**outer, loop.var: (first, last)}, parallel or is_parallel)
         n = trip.count
         if n <= 0:
@@ -299,6 +313,8 @@ class NestModel:
         access = stmt.source if isinstance(stmt, Load) else stmt.target
         buffer, shape = self.buffers[access.buffer], tuple(map(float, stmt.shape))
         lanes = self.machine.lanes(buffer.element)
+        if isinstance(stmt, Load) and stmt.pairs:
+            return 0.0
         if buffer.scratch or 0.0 in buffer.extents or not by_elements(access, shape, lanes):
             return 0.0
         self.by_elements.add(access.buffer)
@@ -401,7 +417,8 @@ class NestModel:
 
         match stmt:
             case Load():
-                note(stmt.source, tuple(map(float, stmt.shape)), Kind.READ)
+                source, box = both(stmt) if stmt.pairs else (stmt.source, stmt.shape)
+                note(source, tuple(map(float, box)), Kind.READ)
             case Store():
                 kind = Kind.STREAM if stmt.streaming else Kind.WRITE
                 note(stmt.target, tuple(map(float, stmt.shape)), kind)

@@ -21,5 +21,5 @@ def op_dtype(expr: Expr, op: Op) -> DType:
         case Call(fn, args):
             if fn in COMPARISONS or fn in LOGICAL or fn is Fn.ISNAN:
                 return DType.BOOL
-            return op_dtype(args[1] if fn is Fn.SELECT else args[0], op)
+            return op_dtype(args[1] if fn is Fn.SELECT else args[-1] if fn is Fn.DOT2_BF16 else args[0], op)
     return DType.I64

@@ -7,12 +7,15 @@ the longest of what each needs (its instructions, its bytes at every level), and
 Each phase holds the cycles of one unit and the bytes of all units of one execution of the node it belongs to. What a
 body reads from a level twice but gets once (it fits in the cache above) is charged to the phase that touches it first;
 what a prefetch asks for, to the phase of the prefetch.
+
+Reads in short runs that jump from one iteration to the next are not foreseen: each waits for the last cache, and only
+those overlap that the processor has in sight at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..backends.machine import Machine
 from .footprint import Kind, Traffic
@@ -22,16 +25,18 @@ Levels = tuple[Traffic, Traffic, Traffic]  # beyond L1, L2 and L3
 
 @dataclass(slots=True)
 class Phase:
-    """`hints`: buffers whose next part this phase prefetches."""
+    """`hints`: buffers whose next part this phase prefetches. `jumps`: bytes read in short runs, by
+    buffer, per cycle."""
 
     cycles: float
     traffic: Levels
     hints: frozenset[str] = frozenset()
+    jumps: dict[str, float] = field(default_factory=dict)
 
 
 def copied(phases: list[Phase], cycles: float = 1.0) -> list[Phase]:
     """Copies with `cycles` times the cycles."""
-    return [Phase(p.cycles * cycles, _each(dict, p.traffic), p.hints) for p in phases]
+    return [Phase(p.cycles * cycles, _each(dict, p.traffic), p.hints, p.jumps) for p in phases]
 
 
 def _each(make: type[dict], levels: Levels) -> Levels:  # type: ignore[type-arg]
@@ -64,9 +69,13 @@ def merged(phases: list[Phase]) -> Phase:
     for p in phases:
         out.cycles += p.cycles
         out.hints |= p.hints
+        for name, rate in p.jumps.items():
+            out.jumps[name] = out.jumps.get(name, 0.0) + rate * p.cycles
         for mine, theirs in zip(out.traffic, p.traffic, strict=True):
             for key, value in theirs.items():
                 mine[key] = mine.get(key, 0.0) + value
+    if out.cycles:
+        out.jumps = {name: total / out.cycles for name, total in out.jumps.items()}
     return out
 
 
@@ -100,10 +109,16 @@ def seconds(
     reads = sum(v * stretch.get(k, 1.0) for k, v in dram.items() if k[1] is not Kind.STREAM)  # lines to be written too
     writes = sum(v * stretch.get(k, 1.0) for k, v in dram.items() if k[1] is not Kind.READ)
     one_way = machine.dram_read_gbs or machine.dram_gbs
+    issue = phase.cycles / (machine.clock_ghz * 1e9)
+    late = 0.0  # share of the iterations that wait
+    for name, rate in phase.jumps.items():
+        missed = l3.get((name, Kind.READ), 0.0)
+        late += min(1.0, missed / (rate * phase.cycles * units)) if missed else 0.0
+    waits = issue * late * machine.l3_latency / machine.window_cycles
     return {
-        "issue": phase.cycles / (machine.clock_ghz * 1e9),
+        "issue": issue,
         "l2": _moved(l2) / (machine.l2_gbs * units * 1e9),
-        "l3": _moved(l3) / (machine.l3_gbs * units * 1e9),
+        "l3": max(_moved(l3) / (machine.l3_gbs * units * 1e9), waits),
         "dram": max(max(reads, writes) / one_way, (reads + writes) / machine.dram_gbs) / (units * 1e9),
     }
 

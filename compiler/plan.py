@@ -7,10 +7,10 @@ same axis in every definition of a kernel.
 
     KernelPlan  body of blocks
     Block     = Tile(axis, size, kind, body of blocks, lag)   a loop over tiles of an axis
-              | Pack(tensor, axes)                       copy the part of a tensor that this scope reads into sram
+              | Pack(tensor, axes, pairs)                copy the part of a tensor that this scope reads into sram
               | Nest(loops, lanes, body of steps)        loops over register tiles
     Step      = Map(definition)                          its value at this point of the nest
-              | Fold(loops, definitions, body of steps)  loops over reduction axes, accumulating the definitions
+              | Fold(loops, definitions, body of steps, pairs)  loops over reduction axes, accumulating the definitions
 
 A definition that reduces over the axis of an enclosing `Tile` keeps its state in memory between tiles; if it belongs
 to a stream of the op, the state is repaired first (docs/rules.md, section 1).
@@ -39,9 +39,12 @@ class Map:
 
 @dataclass(frozen=True)
 class Fold:
+    """`pairs`: a sum of products of two bf16 tensors takes two elements of this axis at a time."""
+
     loops: tuple[AxisTile, ...]
     definitions: tuple[str, ...]
     body: tuple[Step, ...] = ()
+    pairs: str = ""
 
 
 Step = Map | Fold
@@ -56,10 +59,12 @@ class Nest:
 
 @dataclass(frozen=True)
 class Pack:
-    """`tensor` is read in this scope only at indices that are single axes; the copy has dimensions `axes`, in order."""
+    """`tensor` is read in this scope only at indices that are single axes; the copy has dimensions `axes`, in order.
+    `pairs`: neighbours along this axis lie side by side, in one more dimension, the last."""
 
     tensor: str
     axes: tuple[str, ...]
+    pairs: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def step_definitions(steps: tuple[Step, ...]) -> Iterator[str]:
         match step:
             case Map(name):
                 yield name
-            case Fold(_, names, body):
+            case Fold(definitions=names, body=body):
                 yield from step_definitions(body)
                 yield from names
 
@@ -121,6 +126,14 @@ def walk_tiles(blocks: tuple[Block, ...]) -> Iterator[Tile]:
             yield from walk_tiles(block.body)
 
 
+def folds(steps: tuple[Step, ...]) -> Iterator[Fold]:
+    """Every fold, outer ones first."""
+    for step in steps:
+        if isinstance(step, Fold):
+            yield step
+            yield from folds(step.body)
+
+
 def step_loops(steps: tuple[Step, ...]) -> Iterator[AxisTile]:
     for step in steps:
         if isinstance(step, Fold):
@@ -140,8 +153,9 @@ def describe(plan: Plan) -> str:
             match item:
                 case Map(name):
                     out.append("  " * depth + name)
-                case Fold(tiles, names, body):
-                    out.append("  " * depth + f"fold {loops(tiles)} -> {', '.join(names)}")
+                case Fold(tiles, names, body, pairs):
+                    how = f" in pairs of {pairs}" if pairs else ""
+                    out.append("  " * depth + f"fold {loops(tiles)}{how} -> {', '.join(names)}")
                     steps(body, depth + 1)
 
     def blocks(items: tuple[Block, ...], depth: int) -> None:
@@ -150,8 +164,9 @@ def describe(plan: Plan) -> str:
                 case Tile(axis, size, kind, body, lag):
                     out.append("  " * depth + f"{kind} {axis} by {size}" + (f" behind {lag}" if lag else ""))
                     blocks(body, depth + 1)
-                case Pack(tensor, axes):
-                    out.append("  " * depth + f"pack {tensor} as [{', '.join(axes)}]")
+                case Pack(tensor, axes, pairs):
+                    how = f" in pairs of {pairs}" if pairs else ""
+                    out.append("  " * depth + f"pack {tensor} as [{', '.join(axes)}]{how}")
                 case Nest(tiles, lanes, body):
                     out.append("  " * depth + f"nest {loops(tiles)} lanes {lanes}")
                     steps(body, depth + 1)

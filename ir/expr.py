@@ -63,6 +63,9 @@ class Fn(Enum):
     LDEXP = "ldexp"  # x * 2**n, n a whole number of x's type; 0 for n = -inf, inf for n = inf, NaN for n = NaN
     FLOAT_BITS = "float_bits"  # the bits of an f32 as i32, of an f64 as i64
     BITS_FLOAT = "bits_float"  # and back
+    # dot2_bf16(a, b, c) = c + a.low * b.low + a.high * b.high: a and b hold the bits of two bf16 in an i32 each, c is
+    # f32. In any order, rounded after each step or at the end; subnormal numbers may count as zero.
+    DOT2_BF16 = "dot2_bf16"
 
     def __str__(self) -> str:
         return self.value
@@ -77,6 +80,7 @@ ARITY: dict[Fn, int] = {
     ),
     Fn.LDEXP: 2,
     Fn.FMA: 3,
+    Fn.DOT2_BF16: 3,
     Fn.SELECT: 3,
 }
 COMPARISONS = frozenset({Fn.EQ, Fn.NE, Fn.LT, Fn.LE, Fn.GT, Fn.GE})

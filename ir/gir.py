@@ -14,7 +14,9 @@ element of the buffer: `x[i, j + @0]`, `x[h*2 + u, (w + @1)*2 + v]`. An index ma
 tile's value at that coordinate). What it reaches must lie inside the buffer wherever `predicate` holds.
 
 Instructions.
-  Load     tile  = buffer elements; where `predicate` is false, `fill` (which must then be given).
+  Load     tile  = buffer elements; where `predicate` is false, `fill` (which must then be given). With `pairs`, of a
+           buffer of 16-bit floats: the bits, as i32, of the element (low half) and of the next one along the last
+           dimension (high half), as `dot2_bf16` takes them.
   Compute  tile  = scalar expression over `Ref`, `Coord`, loop indices and symbols, at every coordinate.
   Reduce   tile  = `fn` folded over `axes` of one tile, which become size 1 (order unspecified); or, running, the
            folds of everything up to each element of one axis.
@@ -25,7 +27,7 @@ Instructions.
 Load, Compute and Reduce either introduce a new tile (a name not seen before in scope: it is assigned just here) or,
 where the name was introduced by `Alloc` at level reg, assign the whole of that mutable tile.
 
-Narrow storage: Load gives `dtype.arithmetic` of the buffer; Store rounds to the buffer's dtype.
+Narrow storage: Load gives `dtype.arithmetic` of the buffer (bits for `pairs`); Store rounds to the buffer's dtype.
 
 Loops. `Loop(var, lo, hi, step, kind, body)` runs `var = lo, lo+step, ... < hi`. SERIAL in order, UNROLL in order and
 written out by the back end, PARALLEL iterations are independent and may run at once on units (or groups). A name
@@ -118,6 +120,11 @@ class Load(Stmt):
     predicate: Expr | None = None
     fill: Expr | None = None
     location: Location = field(default=NOWHERE, compare=False)
+    pairs: bool = False
+
+    def dtype(self, stored: DType) -> DType:
+        """The type of the tile, from that of the buffer."""
+        return DType.I32 if self.pairs else stored.arithmetic
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import numpy as np
 
 from . import gir
 from .affine import Affine, affine
+from .dtypes import DType
 from .errors import NOWHERE, BindError, CallError, UserError, VerifyError
 from .expr import Coord, Expr, Ref, Var
 from .gir import Alloc, Branch, Compute, Level, Load, Loop, LoopKind, Move, Reduce, Role, Stmt, Store, Sync
@@ -317,7 +318,8 @@ class _Machine:
                 content = undefined(shape, dtype)
                 frame.buffers[name] = Buffer(name, content, dtype, level, len(frame.stack), name in self.tracked)
             case Load(tile, shape, source, predicate, fill):
-                self.assign(tile, self.load(source, shape, predicate, fill, frame), stmt, frame)
+                value = self.pairs(stmt, frame) if stmt.pairs else self.load(source, shape, predicate, fill, frame)
+                self.assign(tile, value, stmt, frame)
             case Compute(tile, shape, expr, dtype):
                 self.assign(tile, strong(self.box(expr, shape, frame), dtype.arithmetic), stmt, frame)
             case Reduce(tile, fn, name, axes):
@@ -357,6 +359,24 @@ class _Machine:
         if fill is not None:
             out[...] = strong(self.box(fill, shape, frame), arithmetic)
         out[where] = from_storage(buffer.read(flat, frame.context, len(frame.stack), self.contexts))
+        return out
+
+    def pairs(self, stmt: Load, frame: _Frame) -> Array:
+        """The bits of two neighbours, the first in the low half."""
+        where = self.holds(stmt.predicate, stmt.shape, frame)
+        out = np.zeros(stmt.shape, dtype=np.int32)
+        if stmt.fill is not None:
+            out[...] = strong(self.box(stmt.fill, stmt.shape, frame), DType.I32)
+        buffer, flat = self.place(stmt.source, stmt.shape, where, frame)
+        if flat.size and not buffer.shape:
+            raise VerifyError(f"'{stmt.source.buffer}' has one element and no pairs")
+        if (flat % max(1, buffer.shape[-1]) + 1 == buffer.shape[-1]).any():
+            raise VerifyError(f"the second of a pair is outside of '{stmt.source.buffer}', 0..{buffer.shape[-1]}")
+        first, second = (
+            buffer.read(at, frame.context, len(frame.stack), self.contexts).view(np.uint16).astype(np.uint32)
+            for at in (flat, flat + 1)
+        )
+        out[where] = (first | second << 16).view(np.int32)
         return out
 
     def store(self, target: gir.Access, shape: tuple[int, ...], value: Array, where: Array, frame: _Frame) -> None:

@@ -258,8 +258,11 @@ class _Parser:
         self.tokens.expect("=", "leave a space between `>` and `=`" if self.tokens.at(">=") else "")
         if typed is None and self.tokens.at("load") and self.is_load():
             self.tokens.next()
+            pairs = self.is_pairs()
+            if pairs:
+                self.tokens.next()
             shape, source = self.box(), self.access()
-            return Load(token.text, shape, source, *self.guard(), token.location)
+            return Load(token.text, shape, source, *self.guard(), token.location, pairs)
         if (
             typed is None
             and (self.tokens.at("reduce") or self.tokens.at("scan"))
@@ -284,7 +287,7 @@ class _Parser:
 
     def is_load(self) -> bool:
         """Whether `load` starts an instruction here: `load x[` or `load<...> x[` is no expression."""
-        ahead = 1
+        ahead = 2 if self.is_pairs() else 1
         if self.tokens.peek(ahead).text == "<":
             ahead += 1
             while self.tokens.peek(ahead).kind is Kind.NUMBER or self.tokens.peek(ahead).text == ",":
@@ -293,6 +296,12 @@ class _Parser:
                 return False
             ahead += 1
         return self.tokens.peek(ahead).kind is Kind.NAME and self.tokens.peek(ahead + 1).text == "["
+
+    def is_pairs(self) -> bool:
+        """Whether the `pairs` after `load` says what is loaded: `load pairs[` names a buffer."""
+        ahead = 1 if self.tokens.at("load") else 0
+        after = self.tokens.peek(ahead + 1)
+        return self.tokens.peek(ahead).text == "pairs" and (after.text == "<" or after.kind is Kind.NAME)
 
     def store(self) -> Stmt:
         start = self.tokens.expect("store")

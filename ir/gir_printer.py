@@ -80,8 +80,9 @@ def _lines(stmt: Stmt, indent: str, mutable: Mutable, nested: bool = True) -> li
             plain = level is Level.REG and all(e is not None and e >= 0 for e in extents)
             box = f"<{_list(shape)}>" if plain else f"[{_list(shape)}]"
             return [f"{indent}alloc {name}: {dtype}{box} {level}"]
-        case Load(tile, shape, source, predicate, fill):
-            return [f"{indent}{tile} = load{_box(shape)} {print_access(source)}{_guard(predicate, fill)}"]
+        case Load(tile, shape, source, predicate, fill, pairs=pairs):
+            what = " pairs" if pairs else ""
+            return [f"{indent}{tile} = load{what}{_box(shape)} {print_access(source)}{_guard(predicate, fill)}"]
         case Compute(tile, shape, expr, dtype):
             typed = "" if mutable.get(tile) == (shape, dtype) else f": {dtype}{_box(shape)}"
             return [f"{indent}{tile}{typed} = {print_expr(expr)}"]

@@ -105,10 +105,19 @@ def with_instruction(domain: Domain, names: Names) -> Domain:
     return domain
 
 
+def both(load: Load) -> tuple[Access, tuple[int, ...]]:
+    """What a load of pairs reaches, as access and box: one more tile axis, of size 2, along the last dimension."""
+    *before, last = load.source.index or (const(0),)
+    index = (*before, Call(Fn.ADD, (last, Coord(len(load.shape)))))
+    return Access(load.source.buffer, index), (*load.shape, 2)
+
+
 def accesses(stmt: Stmt) -> Iterator[tuple[Access, bool, tuple[Expr, ...], Expr | None]]:
     """The accesses of one statement: access, whether it writes, box, and the predicate under which it happens."""
     match stmt:
         case Load(shape=shape, source=source, predicate=predicate):
+            if stmt.pairs:
+                source, shape = both(stmt)
             yield source, False, tuple(map(const, shape)), predicate
         case Store(target=target, shape=shape, predicate=predicate):
             yield target, True, tuple(map(const, shape)), predicate

@@ -158,7 +158,9 @@ class _Checker:
             case Alloc():
                 self.alloc(stmt, scope)
             case Load(tile, shape, source, predicate, fill):
-                dtype = scope.buffers[source.buffer].dtype.arithmetic
+                dtype = stmt.dtype(scope.buffers[source.buffer].dtype)
+                if stmt.pairs:
+                    self.pairs(stmt, scope)
                 if (predicate is None) != (fill is None):
                     raise VerifyError("[7] a load has a predicate and a fill, or neither", _where(stmt))
                 if fill is not None:
@@ -220,6 +222,14 @@ class _Checker:
                 stmt.location,
                 "a smaller tile",
             )
+
+    def pairs(self, stmt: Load, scope: _Scope) -> None:
+        stored = scope.buffers[stmt.source.buffer].dtype
+        if not (stored.is_float and stored.bytes == 2):
+            raise VerifyError(f"[4] pairs of {stored}", _where(stmt), "a buffer of bf16 or f16")
+        given = [*stmt.source.index, *([stmt.predicate] if stmt.predicate is not None else [])]
+        if any(isinstance(n, Ref) and scope.tiles[n.name].shape for e in given for n in walk(e)):
+            raise VerifyError("[5] pairs are not gathered", _where(stmt), "load the elements one by one")
 
     def reduce(self, stmt: Reduce, tile: str, fn: Fn, source: str, axes: tuple[int, ...], scope: _Scope) -> None:
         operand = scope.tiles.get(source)

@@ -190,7 +190,7 @@ def note_type(stmt: Stmt, types: dict[str, TileType], buffers: dict[str, DType])
         case Alloc():
             buffers[stmt.name] = stmt.dtype
         case Load():
-            types[stmt.tile] = TileType(stmt.shape, buffers[stmt.source.buffer].arithmetic)
+            types[stmt.tile] = TileType(stmt.shape, stmt.dtype(buffers[stmt.source.buffer]))
         case Compute():
             types[stmt.tile] = TileType(stmt.shape, stmt.dtype)
         case Reduce():
@@ -277,7 +277,7 @@ class _Flattener:
             case Call(fn, args):
                 if fn in COMPARISONS or fn in LOGICAL or fn is Fn.ISNAN:
                     return DType.BOOL
-                return self.dtype(args[1] if fn is Fn.SELECT else args[0])
+                return self.dtype(args[1] if fn is Fn.SELECT else args[-1] if fn is Fn.DOT2_BF16 else args[0])
         return DType.I64  # loop indices, symbols, coordinates
 
 

@@ -188,11 +188,26 @@ def _fma(a: Array, b: Array, c: Array) -> Array:
     return np.asarray(np.where(np.isfinite(exact), exact, plain))
 
 
+def _dot2_bf16(a: Array, b: Array, c: Array) -> Array:
+    """c + a.low * b.low + a.high * b.high of bf16 pairs, rounded once (the products are exact in f32)."""
+
+    def halves(x: Array) -> tuple[Array, Array]:
+        bits = x.view(np.uint32)
+        return (bits << 16).view(np.float32), (bits & 0xFFFF0000).view(np.float32)
+
+    (a0, a1), (b0, b1) = halves(a), halves(b)
+    wide = c.astype(np.float64) + a0.astype(np.float64) * b0 + a1.astype(np.float64) * b1
+    return np.asarray(wide).astype(np.float32)
+
+
 def apply(fn: Fn, args: Sequence[Value]) -> Value:
     """`fn` of arguments that broadcast as NumPy's do. The result is an array, or weak if every argument is.
 
     Raises InternalError where the wrong number of arguments is given.
     """
+    if fn is Fn.DOT2_BF16:
+        kinds = (DType.I32, DType.I32, DType.F32)
+        return _strong_apply(fn, [strong(a, t) for a, t in zip(args, kinds, strict=True)])
     if all(is_weak(a) for a in args):
         arrays = [strong(a, DType.I64) if type(a) is int else np.asarray(a) for a in args]
         if fn not in LOGICAL and fn is not Fn.SELECT and any(a.dtype.kind == "f" for a in arrays):
@@ -223,6 +238,8 @@ def _strong_apply(fn: Fn, args: Sequence[Array]) -> Array:
         if fn is Fn.FMA:
             a, b, c = args
             return _fma(a, b, c) if a.dtype.kind == "f" else np.asarray(a * b + c)
+        if fn is Fn.DOT2_BF16:
+            return _dot2_bf16(*args)
         if fn in _TRANSCENDENTAL:
             if args[0].dtype.kind != "f":
                 return np.asarray(_TRANSCENDENTAL[fn](*(a.astype(np.float64) for a in args)))

@@ -157,6 +157,8 @@ class _Typer:
             return DType.BOOL
         if fn in _BITS:
             return self._bits(call)[1]
+        if fn is Fn.DOT2_BF16:
+            return DType.F32
         args = call.args[1:] if fn is Fn.SELECT else call.args
         where = place(call)
         out = self.type_of(args[0])
@@ -222,6 +224,8 @@ class _Typer:
             return tuple(self.build(a, met) for a in args)
         if fn in _BITS:
             return (self.build(args[0], self._bits(call)[0]),)
+        if fn is Fn.DOT2_BF16:
+            return tuple(self.build(a, t) for a, t in zip(args, (DType.I32, DType.I32, DType.F32), strict=True))
         if fn is Fn.ISNAN:
             met = settle(self.type_of(args[0]), DType.F32)
             if not met.is_float:

@@ -16,12 +16,19 @@ from .tiles import Spot
 
 
 class Reach:
-    """Where an access goes: `pointer(spot)` for lanes `lane_stride` apart (elements), or offsets lane by lane."""
+    """Where an access goes: `pointer(spot)` for lanes `lane_stride` apart (elements), or offsets lane by lane. With
+    `pairs` two neighbouring elements of 16 bits are one value of 32; with `bits` one of them is, with zeros above."""
 
-    def __init__(self, ctx: Context, access: Access, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, ctx: Context, access: Access, shape: tuple[int, ...], pairs: bool = False, bits: bool = False
+    ) -> None:
         self.ctx = ctx
         self.buffer: Buffer = ctx.buffer(access.buffer)
         self.storage = STORAGE[self.buffer.dtype]
+        self.pairs = pairs
+        self.bits = bits
+        self.elem = Elem.I32 if pairs else Elem.I16 if bits else self.storage  # what one lane holds
+        self.unit = 2 if pairs else 1  # elements from one lane to the next where they are contiguous
         self.index = access.index
         rank = len(shape)
         parts = [split(ctx, e, rank) for e in access.index]
@@ -103,7 +110,7 @@ def load(
             return evaluate(ctx, fill, spot, memo)
         mask = None
     raw = bits() if bits is not None else _load_raw(reach, spot, mask)
-    value = from_storage(code, raw, reach.buffer.dtype)
+    value = _value(reach, raw)
     if mask is None or fill is None:
         return value
     other = arith.convert(code, evaluate(ctx, fill, spot, memo), value.elem)
@@ -111,10 +118,16 @@ def load(
     return arith.select(code, mask, code.splat(value, lanes), code.splat(other, lanes))
 
 
+def _value(reach: Reach, raw: Value) -> Value:
+    if reach.bits:
+        return reach.ctx.code.op(f"zext {raw.typed} to {type_name(Elem.I32, raw.lanes)}", Elem.I32, raw.lanes)
+    return raw if reach.pairs else from_storage(reach.ctx.code, raw, reach.buffer.dtype)
+
+
 def _load_raw(reach: Reach, spot: Spot, mask: Value | None) -> Value:
     """Stored bits; with a mask, lanes that are off hold anything."""
-    code, elem, width = reach.ctx.code, reach.storage, spot.width
-    align = f"align {elem.bits // 8}{reach.buffer.scope}"
+    code, elem, width = reach.ctx.code, reach.elem, spot.width
+    align = f"align {reach.storage.bits // 8}{reach.buffer.scope}"
     stride = reach.lane_stride
     scalar = width == 1 or (stride is not None and stride.constant == 0)
     if scalar and (mask is None or mask.lanes == 1):
@@ -123,7 +136,7 @@ def _load_raw(reach: Reach, spot: Spot, mask: Value | None) -> Value:
             pointer = code.op(f"select {mask.typed}, {pointer.typed}, {reach.ctx.dummy_slot().typed}", Elem.PTR)
         return code.op(f"load {elem.value}, {pointer.typed}, {align}", elem)
     kind = type_name(elem, width)
-    if stride is not None and stride.constant == 1:
+    if stride is not None and stride.constant == reach.unit:
         pointer = reach.pointer(spot)
         if mask is None:
             return code.op(f"load {kind}, {pointer.typed}, {align}", elem, width)
@@ -140,10 +153,10 @@ def one(reach: Reach, spot: Spot) -> Value:
 
 
 def masked(reach: Reach, what: str, pointer: Value, place: str, mask: Value, width: int) -> Value:
-    code, elem = reach.ctx.code, reach.storage
+    code, elem = reach.ctx.code, reach.elem
     kind = type_name(elem, width)
     zero = Value("zeroinitializer", elem, width)
-    align = Value(str(elem.bits // 8), Elem.I32)
+    align = Value(str(reach.storage.bits // 8), Elem.I32)
     name = f"llvm.masked.{what}.{mangled(elem, width)}.{place}"
     code.module.declare(f"declare {kind} @{name}({pointer.type}, i32, {mask.type}, {kind})")
     args = ", ".join(a.typed for a in (pointer, align, mask, zero))
@@ -157,13 +170,13 @@ def store(reach: Reach, spot: Spot, value: Value, mask: Value | None) -> None:
         if not mask.constant:
             return
         mask = None
-    value = code.splat(to_storage(code, value, reach.buffer.dtype), width)
+    value = code.splat(value if reach.pairs else to_storage(code, value, reach.buffer.dtype), width)
     if mask is None:
         store_raw(reach, spot, value, streaming=False)
     elif width == 1:
         pointer = code.op(f"select {mask.typed}, {one(reach, spot).typed}, {reach.ctx.dummy_slot().typed}", Elem.PTR)
         code.do(f"store {value.typed}, {pointer.typed}, align {reach.storage.bits // 8}{reach.buffer.scope}")
-    elif reach.lane_stride is not None and reach.lane_stride.constant == 1:
+    elif reach.lane_stride is not None and reach.lane_stride.constant == reach.unit:
         masked_store(reach, "store", value, reach.pointer(spot), "p0", code.splat(mask, width))
     else:
         masked_store(reach, "scatter", value, reach.pointers(spot), f"v{width}p0", code.splat(mask, width))
@@ -173,7 +186,7 @@ def store_raw(reach: Reach, spot: Spot, value: Value, streaming: bool) -> None:
     """Store bits in all lanes; `streaming` promises that the address is aligned to the whole vector."""
     code, bytes_ = reach.ctx.code, reach.storage.bits // 8
     stride = reach.lane_stride
-    if spot.width != 1 and (stride is None or stride.constant != 1):
+    if spot.width != 1 and (stride is None or stride.constant != reach.unit):
         mask = code.splat(literal(True, Elem.I1), spot.width)
         masked_store(reach, "scatter", value, reach.pointers(spot), f"v{spot.width}p0", mask)
         return

@@ -30,6 +30,7 @@ class Features:
     has_fma: bool = True
     has_half: bool = True
     has_scalef: bool = False  # AVX-512 vscalef for 512-bit vectors
+    has_bf16_dot: bool = False  # AVX-512 BF16: products of pairs of bf16
 
 
 def unify(code: Code, values: list[Value]) -> list[Value]:
@@ -79,6 +80,8 @@ def apply(code: Code, features: Features, fn: Fn, args: list[Value]) -> Value:
         return select(code, args[0], *unify(code, args[1:]))
     if fn is Fn.LDEXP:
         return _ldexp(code, features, *_pair(code, args))
+    if fn is Fn.DOT2_BF16:
+        return _dot2_bf16(code, features, *args)
     args = unify(code, args)
     if fn in COMPARISONS:
         return compare(code, fn, args[0], args[1])
@@ -89,6 +92,26 @@ def apply(code: Code, features: Features, fn: Fn, args: list[Value]) -> Value:
         name = "llvm.fma" if features.has_fma else "llvm.fmuladd"
         return code.call(f"{name}.{mangled(a.elem, a.lanes)}", args, a.elem, a.lanes)
     return binary(code, fn, args[0], args[1])
+
+
+def _dot2_bf16(code: Code, features: Features, a: Value, b: Value, c: Value) -> Value:
+    """c + a.low * b.low + a.high * b.high."""
+    n = max(a.lanes, b.lanes, c.lanes)
+    a, b = (code.splat(convert(code, v, Elem.I32), n) for v in (a, b))
+    c = code.splat(convert(code, c, Elem.F32), n)
+    if features.has_bf16_dot and 32 * n in (128, 256, 512):
+        name, pairs = f"llvm.x86.avx512bf16.dpbf16ps.{32 * n}", f"<{2 * n} x bfloat>"
+        x, y = (code.op(f"bitcast {v.typed} to {pairs}", Elem.I32, n).text for v in (a, b))
+        code.module.declare(f"declare {c.type} @{name}({c.type}, {pairs}, {pairs})")
+        return code.op(f"call {c.type} @{name}({c.typed}, {pairs} {x}, {pairs} {y})", Elem.F32, n)
+    sixteen, upper = (code.splat(literal(v, Elem.I32), n).text for v in (16, -65536))
+
+    def half(how: str, v: Value, by: str) -> Value:
+        bits = code.op(f"{how} {v.typed}, {by}", Elem.I32, n)
+        return code.op(f"bitcast {bits.typed} to {c.type}", Elem.F32, n)
+
+    high = apply(code, features, Fn.FMA, [half("and", a, upper), half("and", b, upper), c])
+    return apply(code, features, Fn.FMA, [half("shl", a, sixteen), half("shl", b, sixteen), high])
 
 
 def _pair(code: Code, args: list[Value]) -> tuple[Value, Value]:

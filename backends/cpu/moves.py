@@ -7,6 +7,7 @@ from dataclasses import replace
 from ...ir.affine import affine
 from ...ir.expr import Call, Coord, Expr, Fn, Ref, Var, as_int, const, rewrite, walk
 from ...ir.gir import Access, Load, Loop, LoopKind, Move, Stmt, Store
+from .pair_moves import PairMove, contiguous_pairs, copy_pairs
 
 _VECTORS_AT_ONCE = 4
 _TILES_AT_ONCE = 4
@@ -28,8 +29,11 @@ def expand_move(move: Move, lanes: int, tile: int) -> tuple[Stmt, ...]:
     counted = zip(move.shape, known, strict=True)
     shape = tuple(e if n is not None or isinstance(e, Var) else Call(Fn.MAX, (e, const(0))) for e, n in counted)
     move = replace(move, shape=shape)
-    target, source = _contiguous(move.target, len(move.shape)), _contiguous(move.source, len(move.shape))
-    if target is not None and source is not None and target != source and move.predicate is None:
+    target, source = _contiguous(move, move.target), _contiguous(move, move.source)
+    if isinstance(move, PairMove):
+        target, source = contiguous_pairs(move, True), contiguous_pairs(move, False)
+    apart = isinstance(move, PairMove) and move.apart  # blocks hold values as they are loaded
+    if target is not None and source is not None and target != source and move.predicate is None and not apart:
         return _transposing(move, target, source, lanes, tile)
     return _straight(move, target if target is not None else source, lanes)
 
@@ -96,8 +100,9 @@ def _whole(extent: Expr, width: int) -> Expr:
     return Call(Fn.MUL, (Call(Fn.FLOORDIV, (extent, const(width))), const(width)))
 
 
-def _contiguous(access: Access, rank: int) -> int | None:
+def _contiguous(move: Move, access: Access) -> int | None:
     """The axis along which neighbours are neighbours in memory."""
+    rank = len(move.shape)
     last = affine(access.index[-1]) if access.index else None
     if last is None:
         return None
@@ -111,6 +116,8 @@ def _contiguous(access: Access, rank: int) -> int | None:
 def _copy(move: Move, given: dict[int, Expr], shape: tuple[int, ...], inside: Expr | None) -> tuple[Stmt, ...]:
     """One piece: coordinates become loop variables or, as `given` says, tile coordinates."""
     values = {k: given.get(k, Var(f"$m{k}")) for k in range(len(move.shape))}
+    if isinstance(move, PairMove):
+        return copy_pairs(move, values, shape, inside)
 
     def place(e: Expr) -> Expr:
         return rewrite(e, lambda n: values[n.axis] if isinstance(n, Coord) else None)

@@ -15,6 +15,7 @@ from .fission import fission, has_sync
 from .linear import dependencies
 from .llvm_text import Elem, Value, arithmetic_elem, index
 from .moves import expand_move
+from .pair_moves import BitsLoad, PairStore, paired
 from .tiles import SCALAR, LazyTile, MutableTile, Spot, spots
 
 _UNROLL_LIMIT = 1024  # trips of an UNROLL loop that are written out
@@ -93,8 +94,18 @@ def _(stmt: Load, ctx: Context) -> None:
 
 
 @statement.register
+def _(stmt: BitsLoad, ctx: Context) -> None:
+    assign(ctx, stmt.tile, transfers.load(ctx, stmt, bits=True))
+
+
+@statement.register
 def _(stmt: Store, ctx: Context) -> None:
     transfers.store(ctx, stmt)
+
+
+@statement.register
+def _(stmt: PairStore, ctx: Context) -> None:
+    transfers.store(ctx, stmt, pairs=True)
 
 
 @statement.register
@@ -135,7 +146,10 @@ def _(stmt: Sync, ctx: Context) -> None:
 @statement.register
 def _(stmt: Move, ctx: Context) -> None:
     lanes = ctx.options.lanes
-    tile = lanes // 2 if ctx.buffer(stmt.target.buffer).dtype.bytes == 8 else lanes
+    target, source = ctx.buffer(stmt.target.buffer).dtype, ctx.buffer(stmt.source.buffer).dtype
+    tile = lanes // 2 if target.bytes == 8 else lanes
+    if target is source and target.bytes == 2:
+        stmt = paired(stmt)
     for inner in expand_move(stmt, lanes, tile):
         statement(inner, ctx)
 

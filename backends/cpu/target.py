@@ -77,8 +77,8 @@ class CpuTarget:
         return Processor(triple, wanted.cpu, wanted.features)
 
     @cached_property
-    def instructions(self) -> tuple[bool, bool, bool]:
-        """Whether code may use multiply-adds, conversions of f16, and scaling by powers of two."""
+    def instructions(self) -> tuple[bool, bool, bool, bool]:
+        """Whether code may use multiply-adds, conversions of f16, scaling by powers of two, products of bf16 pairs."""
         wanted = self.instruction_set
         more = host.cpu_flags() if self.native else frozenset()
         unknown = self.native and not self.x86 and not wanted.has_fma
@@ -86,6 +86,7 @@ class CpuTarget:
             wanted.has_fma or "fma" in more or unknown,
             wanted.has_half or "f16c" in more or unknown,
             wanted.has_scalef,
+            wanted.has_bf16_dot,
         )
 
     @property

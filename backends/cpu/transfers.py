@@ -17,13 +17,14 @@ from .transpose import Guard, block_start, is_transposed, load_block, store_bloc
 _STREAM_BITS = 128  # narrower vectors have no non-temporal store
 
 
-def load(ctx: Context, stmt: Load) -> LazyTile:
-    """The tile that a Load introduces; memory is read when a piece is first used, or before it may change."""
-    reach = Reach(ctx, stmt.source, stmt.shape)
+def load(ctx: Context, stmt: Load, bits: bool = False) -> LazyTile:
+    """The tile that a Load introduces; memory is read when a piece is first used, or before it may change. With `bits`
+    it holds what is stored, as i32."""
+    reach = Reach(ctx, stmt.source, stmt.shape, stmt.pairs, bits)
     reads = dependencies(ctx, *stmt.source.index, stmt.predicate, stmt.fill) | {stmt.source.buffer}
     names = dict(ctx.names)
     guard = Guard(ctx, stmt.predicate)
-    transposed = guard.follows and is_transposed(reach, stmt.shape)
+    transposed = guard.follows and is_transposed(reach, stmt.shape) and not bits
     blocks: dict[tuple[tuple[int, ...], int, int], list[Value]] = {}
 
     def compute(spot: Spot) -> Value:
@@ -38,7 +39,8 @@ def load(ctx: Context, stmt: Load) -> LazyTile:
         with ctx.seeing(names):
             return access.load(reach, spot, stmt.predicate, stmt.fill)
 
-    return LazyTile(stmt.shape, arithmetic_elem(reach.buffer.dtype), compute, reads, ctx.options.lanes)
+    elem = Elem.I32 if bits else arithmetic_elem(stmt.dtype(reach.buffer.dtype))
+    return LazyTile(stmt.shape, elem, compute, reads, ctx.options.lanes)
 
 
 def prefetch(ctx: Context, stmt: Prefetch) -> None:
@@ -51,9 +53,10 @@ def prefetch(ctx: Context, stmt: Prefetch) -> None:
         ctx.code.do(f"call void @llvm.prefetch.p0({at.typed}, i32 0, i32 2, i32 1){reach.buffer.scope}")
 
 
-def store(ctx: Context, stmt: Store) -> None:
+def store(ctx: Context, stmt: Store, pairs: bool = False) -> None:
+    """With `pairs` the values are the bits of two neighbours."""
     ctx.force_readers(stmt.target.buffer)
-    reach = Reach(ctx, stmt.target, stmt.shape)
+    reach = Reach(ctx, stmt.target, stmt.shape, pairs)
     guard = Guard(ctx, stmt.predicate)
     if guard.follows and is_transposed(reach, stmt.shape):
         _store_blocks(ctx, reach, stmt, guard)
@@ -74,7 +77,8 @@ def store(ctx: Context, stmt: Store) -> None:
 
 def _bits(ctx: Context, reach: Reach, value: Expr, spot: Spot) -> Value:
     """What is stored at a spot, in every lane."""
-    return ctx.code.splat(to_storage(ctx.code, evaluate(ctx, value, spot), reach.buffer.dtype), spot.width)
+    found = evaluate(ctx, value, spot)
+    return ctx.code.splat(found if reach.pairs else to_storage(ctx.code, found, reach.buffer.dtype), spot.width)
 
 
 def _store_blocks(ctx: Context, reach: Reach, stmt: Store, guard: Guard) -> None:

@@ -17,7 +17,7 @@ def is_transposed(reach: Reach, shape: tuple[int, ...]) -> bool:
     """Whether rows are contiguous in memory and lanes are not."""
     if len(shape) < 2 or reach.base is None or reach.lane_stride is None or shape[-1] == 1:
         return False
-    return reach.lane_stride.constant not in (0, 1) and reach.axis_strides[-2].constant == 1
+    return reach.lane_stride.constant not in (0, reach.unit) and reach.axis_strides[-2].constant == reach.unit
 
 
 def block_start(spot: Spot) -> int | None:
@@ -51,7 +51,7 @@ class Guard:
 
 def load_block(reach: Reach, spot: Spot, first: int, guard: Guard) -> list[Value]:
     """Stored bits of rows first .. first + width at the lanes of `spot`; anything where the guard is off."""
-    code, elem, n = reach.ctx.code, reach.storage, spot.width
+    code, elem, n = reach.ctx.code, reach.elem, spot.width
     vectors = []
     for lane in range(n):
         pointer = reach.pointer(Spot(spot.shape, (*spot.row[:-1], first), spot.start + lane, 1))
@@ -59,23 +59,22 @@ def load_block(reach: Reach, spot: Spot, first: int, guard: Guard) -> list[Value
         if mask is not None:
             vectors.append(masked(reach, "load", pointer, "p0", mask, n))
             continue
-        align = f"align {elem.bits // 8}{reach.buffer.scope}"
+        align = f"align {reach.storage.bits // 8}{reach.buffer.scope}"
         vectors.append(code.op(f"load {type_name(elem, n)}, {pointer.typed}, {align}", elem, n))
     return transpose(code, vectors)
 
 
 def store_block(reach: Reach, spot: Spot, rows: list[Value], guard: Guard) -> None:
     """Store the bits of the rows of a block that begins at `spot`, where the guard is on."""
-    code, elem, n = reach.ctx.code, reach.storage, spot.width
+    code, elem, n = reach.ctx.code, reach.elem, spot.width
     for lane, vector in enumerate(transpose(code, rows)):
         pointer = reach.pointer(Spot(spot.shape, spot.row, spot.start + lane, 1))
         mask = guard.mask(spot, spot.row[-1], lane)
         if mask is not None:
             masked_store(reach, "store", vector, pointer, "p0", mask)
             continue
-        code.do(
-            f"store {type_name(elem, n)} {vector.text}, {pointer.typed}, align {elem.bits // 8}{reach.buffer.scope}"
-        )
+        align = f"align {reach.storage.bits // 8}{reach.buffer.scope}"
+        code.do(f"store {type_name(elem, n)} {vector.text}, {pointer.typed}, {align}")
 
 
 def transpose(code: Code, vectors: list[Value]) -> list[Value]:

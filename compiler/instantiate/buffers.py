@@ -14,7 +14,7 @@ from ...ir.op import Compact, Definition, Op, Sort
 from ..assumed import assumed_symbols
 from ..axes import all_axes, reduction_axes
 from ..plan import Block, KernelPlan, Nest, Pack, Tile, step_definitions, step_loops
-from .scope import add, round_up
+from .scope import add, floordiv, round_up
 
 SMALL = 4096  # bytes of a buffer that is never moved out of sram
 Path = tuple[int, ...]  # block numbers from the kernel's body inwards
@@ -130,7 +130,9 @@ def _spill(op: Op, plan: KernelPlan, layout: Layout, sram_bytes: int) -> None:
     """Move the largest buffers to dram until the scratch of the kernel, its packed copies included, fits."""
     known = {n: const(v) for n, v in assumed_symbols(op).items()}
     packed = sum(
-        op.tensors[pack.tensor].dtype.bytes * _elements((e for _, e, _ in pack_dimensions(op, plan, path, pack)), known)
+        op.tensors[pack.tensor].dtype.bytes
+        * (2 if pack.pairs else 1)
+        * _elements((e for _, e, _ in pack_dimensions(op, plan, path, pack)), known)
         for path, pack in _packs(plan)
     )
     room = sram_bytes - sram_bytes // 16 - packed  # a sixteenth for copies of earlier states
@@ -215,15 +217,18 @@ def _elements(shape: Iterable[Expr], known: Mapping[str, Expr]) -> int:
 
 
 def pack_dimensions(op: Op, plan: KernelPlan, path: Path, pack: Pack) -> list[tuple[str, Expr, str | None]]:
-    """(axis, padded extent, enclosing tile axis or None) of every dimension of a packed copy."""
+    """(axis, padded extent, enclosing tile axis or None) of every dimension of a packed copy; of an axis in pairs, the
+    number of pairs."""
     tiled = {t.axis: t for t in tiles_along(plan, path)}
     extents = {a.name: a.hi for d in op.definitions for a in all_axes(d)}
     sizes = register_sizes(plan)
     out: list[tuple[str, Expr, str | None]] = []
     for axis in pack.axes:
         inside = axis in tiled
-        extent = const(tiled[axis].size) if inside else extents[axis]
-        out.append((axis, padded(extent, sizes.get(axis, [])), axis if inside else None))
+        extent = padded(const(tiled[axis].size) if inside else extents[axis], sizes.get(axis, []))
+        if axis == pack.pairs:
+            extent = floordiv(add(extent, const(1)), 2)
+        out.append((axis, extent, axis if inside else None))
     return out
 
 

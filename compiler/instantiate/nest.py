@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from ...ir.dtypes import DType
 from ...ir.errors import InternalError
-from ...ir.expr import Call, Const, Expr, Fn, Param, Ref, Var, const, reads, rewrite
+from ...ir.expr import Call, Const, Expr, Fn, Param, Read, Ref, Var, const, reads, rewrite
 from ...ir.gir import Compute, Reduce, Stmt, Store
 from ...ir.op import Axis, Component, Definition, Pointwise, Reduction
 from ..plan import AxisTile, Fold, Map, Nest, Step, step_definitions
 from ..planner.facts import shared_ends
 from ..planner.scans import Scanned, scanned
 from .reading import ZERO, Reader
-from .scope import Range, add, conjunction, minimum, sub
+from .scope import Range, add, conjunction, even, floordiv, minimum, mul, sub
 from .values import apply_monoid, combine, identity, typed
 from .view import KernelView, Source
 
@@ -158,14 +158,49 @@ class NestWriter(Reader):
                 [self.mutable(v, shape, t.name) for v, t in zip(initial, definition.targets, strict=True)]
             )
             deferred.append(defer)
-        self.open_fold(fold, definitions)
-        self.steps(fold.body)
-        for definition, cells in zip(definitions, accumulators, strict=True):
-            self.accumulate(definition, cells, fold)
-        for _ in fold.loops:
-            self.close()
+        if fold.pairs:
+            self.paired(fold, definitions[0], accumulators[0][0])
+        else:
+            self.open_fold(fold, definitions)
+            self.steps(fold.body)
+            for definition, cells in zip(definitions, accumulators, strict=True):
+                self.accumulate(definition, cells, fold)
+            for _ in fold.loops:
+                self.close()
         for definition, cells, defer in zip(definitions, accumulators, deferred, strict=True):
             self.finish(definition, cells, defer, fold)
+
+    def paired(self, fold: Fold, definition: Definition, cell: Ref) -> None:
+        """Products of pairs along one axis; where their number is odd, the last element by itself."""
+        body = definition.body
+        assert isinstance(body, Reduction)
+        bounds = self.loop_range(fold.pairs)
+        length = sub(bounds.hi, bounds.lo)
+        for tile in fold.loops:
+            if tile.axis == fold.pairs:
+                self.open_pairs(tile.axis, bounds, floordiv(length, 2))
+            else:
+                self.open(tile, self.loop_range(tile.axis))
+        bits = [self.pair(r) for r in body.args[0].children if isinstance(r, Read)]
+        value = Call(Fn.DOT2_BF16, (*bits, cell))
+        self.emit(Compute(cell.name, self.shapes[cell.name], value, self.dtypes[cell.name], self.location))
+        for _ in fold.loops:
+            self.close()
+        if even(bounds, self.kernel.facts):
+            return
+        for tile in fold.loops:
+            whole = self.loop_range(tile.axis)
+            if tile.axis == fold.pairs:
+                whole = Range(add(bounds.lo, mul(const(2), floordiv(length, 2))), bounds.hi, bounds.end)
+            self.open(tile, whole)
+        self.accumulate(definition, [cell], fold)
+        for _ in fold.loops:
+            self.close()
+
+    def pair(self, read: Read) -> Expr:
+        index = [self.expr(i) for i in read.index]
+        source = self.kernel.require_source(read.tensor)
+        return self.read_source(read.tensor, source, index, converted=True, pairs=True)
 
     def open_fold(self, fold: Fold, definitions: list[Definition]) -> None:
         kept = any(self.kernel.source(n) is not None for n in step_definitions(fold.body))

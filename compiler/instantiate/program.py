@@ -58,7 +58,7 @@ from ..plan import (
 from ..planner.facts import front_axes, shared_ends, sweep_axes
 from .buffers import Buffer, Layout, Path, lay_out, pack_dimensions, tiles_along
 from .nest import NestWriter
-from .scope import Range, add, conjunction, less, maximum, minimum, mul, sub
+from .scope import Range, add, conjunction, divides, less, maximum, minimum, mul, sub
 from .special import write_compact, write_sort
 from .values import identity
 from .view import Source
@@ -380,11 +380,16 @@ class KernelWriter:
         fixed: list[Expr] = []
         for dim, expr in enumerate(read.index):
             if isinstance(expr, Var) and expr.name in index:
-                place = add(offset[expr.name], Coord(index[expr.name]))
-                source_index.append(place)
+                coordinate: Expr = Coord(index[expr.name])
                 extent = tensor.shape[dim]
                 whole = as_int(extent)
                 size = as_int(shape[index[expr.name]])
+                if expr.name == pack.pairs:
+                    coordinate, size = mul(const(2), coordinate), size and 2 * size
+                place = add(offset[expr.name], coordinate)
+                source_index.append(add(place, Coord(len(dims))) if expr.name == pack.pairs else place)
+                if expr.name == pack.pairs and not divides(2, extent, self.facts):
+                    place = source_index[-1]
                 if not (whole is not None and size and whole % size == 0):
                     inside.append(less(place, extent))
             else:
@@ -394,13 +399,19 @@ class KernelWriter:
         predicate = conjunction(inside)
         dtype = tensor.dtype.arithmetic
         fill = Const(0.0 if dtype.is_float else 0, dtype) if predicate is not None else None
-        target = Access(name, tuple(Coord(k) for k in range(len(dims))))
+        shape += (const(2),) if pack.pairs else ()
+        target = Access(name, tuple(Coord(k) for k in range(len(shape))))
         move = Move(target, Access(pack.tensor, tuple(source_index)), shape, predicate, fill)
         order = tuple(
             next(d for d, e in enumerate(read.index) if isinstance(e, Var) and e.name == axis) for axis, _, _ in dims
         )
         self.scopes[-1].packs[pack.tensor] = Source(
-            name, order, tuple(offset[a] for a, _, _ in dims), tensor.dtype, False
+            name,
+            order,
+            tuple(offset[a] for a, _, _ in dims),
+            tensor.dtype,
+            False,
+            index[pack.pairs] if pack.pairs else None,
         )
         return [Alloc(name, tensor.dtype, shape, Level.SRAM), move]
 

@@ -11,7 +11,7 @@ from ...ir.expr import Boundary, Call, Const, Expr, Fn, Read, Ref, Var, const, r
 from ...ir.gir import Access, Load
 from ...ir.op import Definition
 from ..plan import Nest
-from .scope import Range, conjunction, less, maximum, minimum, mul, sub
+from .scope import Range, conjunction, floordiv, less, maximum, minimum, mul, sub
 from .tiles import TileWriter
 from .values import typed
 from .view import KernelView, Source
@@ -100,7 +100,9 @@ class Reader(TileWriter):
         inside: Expr | None = None,
         fill: Expr | None = None,
         converted: bool = False,
+        pairs: bool = False,
     ) -> Expr:
+        """`pairs`: the bits of two neighbours along the last dimension of the buffer."""
         if not converted:
             index = [self.expr(i) for i in index]
         axes = self.axes_in(index)
@@ -115,13 +117,15 @@ class Reader(TileWriter):
         if self.guard is not None and (gathered or not self.in_bounds_without_guard(index)):
             terms.append(self.guard)
         predicate = conjunction(terms)
-        dtype = source.dtype.arithmetic
+        dtype = DType.I32 if pairs else source.dtype.arithmetic
         literal = Const(False, DType.BOOL) if dtype is DType.BOOL else Const(0.0 if dtype.is_float else 0, dtype)
         filler: Expr | None = None
         if predicate is not None:
             filler = typed(fill, dtype) if isinstance(fill, Const) else literal
         access = self.access(source, index)
-        loaded = self.load(access, predicate, filler, source, dtype)
+        if pairs and source.pairs is not None:
+            access = Access(access.buffer, (*access.index[:-1], ZERO))
+        loaded = self.load(access, predicate, filler, source, dtype, pairs)
         if fill is not None and not isinstance(fill, Const) and inside is not None:
             return Call(Fn.SELECT, (inside, loaded, self.expr(fill)))
         return loaded
@@ -139,21 +143,32 @@ class Reader(TileWriter):
         return all(i in starts for i in index)
 
     def access(self, source: Source, index: list[Expr]) -> Access:
-        return Access(
-            source.buffer, tuple(sub(index[d], off) for d, off in zip(source.order, source.offsets, strict=True))
-        )
+        out = [sub(index[d], off) for d, off in zip(source.order, source.offsets, strict=True)]
+        if source.pairs is not None:
+            place = out[source.pairs]
+            out[source.pairs] = floordiv(place, 2)
+            out.append(Call(Fn.MOD, (place, const(2))))
+        return Access(source.buffer, tuple(out))
 
-    def load(self, access: Access, predicate: Expr | None, fill: Expr | None, source: Source, dtype: DType) -> Ref:
+    def load(
+        self,
+        access: Access,
+        predicate: Expr | None,
+        fill: Expr | None,
+        source: Source,
+        dtype: DType,
+        pairs: bool = False,
+    ) -> Ref:
         parts = [*access.index, *([predicate] if predicate is not None else [])]
         shape = self.shape_of_parts(parts)
         mutable = source.buffer in self.kernel.buffers_of(self.written)
-        key = (access, predicate, fill)
+        key = (access, predicate, fill, pairs)
         depth = len(self.levels) - 1 if mutable else self.depth_of(parts)
         level = self.levels[depth]
         if key in level.loads and not mutable:
             return level.loads[key]
         name = self.kernel.fresh(f"{access.buffer.split('$')[0]}_v")
-        level.body.append(Load(name, shape, access, predicate, fill, self.location))
+        level.body.append(Load(name, shape, access, predicate, fill, self.location, pairs))
         self.note(name, shape, dtype, level)
         ref = Ref(name)
         level.loads[key] = ref

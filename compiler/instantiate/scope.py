@@ -23,6 +23,19 @@ def mul(a: Expr, b: Expr) -> Expr:
     return _tidy(Call(Fn.MUL, (a, b)))
 
 
+def floordiv(a: Expr, by: int) -> Expr:
+    """a // by, folded where every coefficient is a multiple."""
+    form = affine(a)
+    if form is not None and not form.constant % by and not any(c % by for _, c in form.terms):
+        terms = [mul(Var(n), const(c // by)) for n, c in form.terms]
+        total: Expr = const(form.constant // by)
+        for term in terms:
+            total = add(total, term)
+        return total
+    value = as_int(a)
+    return const(value // by) if value is not None else Call(Fn.FLOORDIV, (a, const(by)))
+
+
 def minimum(a: Expr, b: Expr) -> Expr:
     return _choose(Fn.MIN, a, b)
 
@@ -104,7 +117,7 @@ def dtype_of(expr: Expr, tiles: dict[str, DType]) -> DType:
         case Call(fn, args):
             if fn in COMPARISONS or fn in LOGICAL or fn is Fn.ISNAN:
                 return DType.BOOL
-            return dtype_of(args[1] if fn is Fn.SELECT else args[0], tiles)
+            return dtype_of(args[1] if fn is Fn.SELECT else args[-1] if fn is Fn.DOT2_BF16 else args[0], tiles)
     raise AssertionError(expr)
 
 
@@ -150,6 +163,16 @@ def divides(size: int, extent: Expr, facts: tuple[Expr, ...]) -> bool:
         return factor % size == 0 or any(_fact_divides(f, name, size, factor) for f in facts)
 
     return form.constant % size == 0 and all(term(n, c) for n, c in form.terms)
+
+
+def even(bounds: Range, facts: tuple[Expr, ...]) -> bool:
+    """True where the range is known to hold an even number of values."""
+    if bounds.span is not None and bounds.span % 2:
+        return False
+    length = sub(
+        bounds.end if bounds.span is not None else bounds.hi, const(0) if bounds.span is not None else bounds.lo
+    )
+    return divides(2, length, facts)
 
 
 def _fact_divides(fact: Expr, name: str, size: int, factor: int) -> bool:

@@ -13,7 +13,7 @@ from ...ir.errors import NOWHERE, Location
 from ...ir.expr import Call, Cast, Const, Coord, Expr, Fn, Ref, Var, const, refs, walk
 from ...ir.gir import Alloc, Compute, Level, Loop, LoopKind, Stmt
 from ..plan import AxisTile, Nest, step_definitions, step_loops
-from .scope import Range, add, dtype_of, maximum, minimum, sub
+from .scope import Range, add, dtype_of, maximum, minimum, mul, sub
 from .values import typed
 from .view import KernelView
 
@@ -72,6 +72,13 @@ class TileWriter:
         self.start[tile.axis] = start
         self.position[tile.axis] = add(start, Coord(self.dims[tile.axis])) if tile.size > 1 else start
         self.ranges[tile.axis] = bounds
+
+    def open_pairs(self, axis: str, bounds: Range, count: Expr) -> None:
+        """A loop over `count` pairs of the axis; the position is the first of each."""
+        var = self.kernel.fresh(axis)
+        self.levels.append(Open(names={var}, header=(var, const(0), count, 1)))
+        self.start[axis] = self.position[axis] = add(bounds.lo, mul(const(2), Var(var)))
+        self.ranges[axis] = bounds
 
     def close(self) -> None:
         level = self.levels.pop()

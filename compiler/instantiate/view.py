@@ -15,13 +15,15 @@ from .scope import Range
 @dataclass(frozen=True)
 class Source:
     """How a tensor is reached: buffer dimension k takes the tensor's index `order[k]` minus `offsets[k]`. `whole` is
-    set for `dram` tensors, which have no padding."""
+    set for `dram` tensors, which have no padding. `pairs`: dimension k holds pairs, the places in which are one more
+    dimension, the last."""
 
     buffer: str
     order: tuple[int, ...]
     offsets: tuple[Expr, ...]
     dtype: DType
     whole: bool
+    pairs: int | None = None
 
 
 class KernelView(Protocol):

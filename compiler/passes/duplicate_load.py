@@ -31,7 +31,7 @@ from ...ir.gir_tools import (
     with_bodies,
 )
 
-Key = tuple[Access, tuple[int, ...], Expr | None, Expr | None]
+Key = tuple[Access, tuple[int, ...], Expr | None, Expr | None, bool]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Known:
 
     def note(self, key: Key, tile: str) -> None:
         self.tiles[key] = tile
-        source, _, predicate, fill = key
+        source, _, predicate, fill, _ = key
         self.of_buffer.setdefault(source.buffer, set()).add(key)
         for name in {n for e in (*source.index, predicate, fill) if e is not None for n in refs(e)}:
             self.of_tile.setdefault(name, set()).add(key)
@@ -95,7 +95,7 @@ class DuplicateLoad:
                 out.append(with_bodies(stmt, new) if any(a is not b for a, b in zip(new, inner, strict=True)) else stmt)
                 continue
             if isinstance(stmt, Load) and stmt.tile not in mutable and prod(stmt.shape) * 4 <= self.max_bytes:
-                key = (stmt.source, stmt.shape, stmt.predicate, stmt.fill)
+                key = (stmt.source, stmt.shape, stmt.predicate, stmt.fill, stmt.pairs)
                 held = known.tiles.get(key)
                 if held is not None:
                     same[stmt.tile] = held

@@ -127,7 +127,7 @@ class PromoteLevel:
                     case Sync():
                         return False
                     case Load() if uses:
-                        if not free or s.source != whole or s.shape != shape or s.predicate is not None:
+                        if not free or s.source != whole or s.shape != shape or s.predicate is not None or s.pairs:
                             return False
                     case Store() if uses:
                         if not free or s.target != whole or s.shape != shape or s.predicate is not None:
@@ -259,6 +259,8 @@ class _Uses:
         if self.synced or name in self.below:
             return False
         for access, stmt, env in self.accesses[name]:
+            if isinstance(stmt, Load) and stmt.pairs and dim == len(access.index) - 1:
+                return False
             box = env.tile(getattr(stmt, "shape", ()))
             offset = box.linear(access.index[dim]) - box.linear(Var(self.home.var))
             if not (box.nonnegative(offset) and box.nonnegative((offset * -1).plus(self.home.step - 1))):

@@ -93,7 +93,7 @@ class _Before:
     def source(self, load: Load, out: list[list[Stmt]]) -> int | None:
         """The number of the store whose value the load sees."""
         k = self.wrote.get(load.source.buffer)
-        if k is None or self.synced > k:
+        if k is None or self.synced > k or load.pairs:
             return None
         store = out[k][-1]
         if not isinstance(store, Store) or store.target != load.source or store.shape != load.shape:

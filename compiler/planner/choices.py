@@ -13,7 +13,9 @@ class Choices:
 
     cuts: definitions that begin a new kernel. joins: definitions that join the previous kernel against the default.
     lanes: (definition, axis) pairs. vectors: register tile along lanes, in vectors. rows: register tile along another
-    axis of a contraction. stream: elements of a stream's tile, 0 for no streaming. chunk: elements of a lanes axis
+    axis of a contraction. stream: elements of a stream's tile, 0 for no streaming. block: elements of the reduced
+    axis of a contraction that are summed up before the others, 0 for all of them. pairs: products of bf16
+    are taken two at a time where the machine can. chunk: elements of a lanes axis
     per parallel iteration. unfused: definitions that begin a new nest. unpacked: tensors that are not packed.
 
     parallel: (root axis, its elements per parallel iteration; 0: it is not split over units). outer: the root axis
@@ -31,6 +33,8 @@ class Choices:
     vectors: int = 4
     rows: int = 6
     stream: int | None = None
+    block: int | None = None
+    pairs: bool = True
     chunk: int = 4096
     root_rows: int = 0
     unfused: frozenset[str] = frozenset()

@@ -81,6 +81,7 @@ class Passed:
 
     axis: str
     members: frozenset[str]
+    size: int = 0  # elements of a tile, 0 where the choices say it
 
 
 def shared_passes(op: Op, names: list[str]) -> list[Passed]:

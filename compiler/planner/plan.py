@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -14,7 +13,7 @@ from ...ir.gir import LoopKind
 from ...ir.op import Definition, Op
 from ..assumed import assumed
 from ..axes import all_axes, reduction_axes
-from ..plan import Block, KernelPlan, Nest, Pack, Plan, Tile, step_definitions
+from ..plan import Block, Fold, KernelPlan, Nest, Pack, Plan, Step, Tile, folds, step_definitions
 from .choices import PIECES_PER_UNIT, Choices
 from .facts import (
     Stride,
@@ -27,14 +26,18 @@ from .facts import (
     is_plain,
     is_ragged,
     is_special,
+    keeps_type,
     members,
     strides,
 )
 from .groups import Passed, fronts, make_groups, root_axes, shared_passes
 from .lanes import choose_lanes, register_tile
 from .nests import NestBuilder
+from .pairs import pair_axis
 
 PIECE_LINES = 8  # of results that are written through the caches from blocks of a line
+PANEL_SHARE = 0.67  # of the scratch of a unit, for the part of an operand that every row uses
+CONTRACTION_PIECES = 4  # parallel iterations of a contraction for each unit
 FRONT_TILES = 2  # tiles in flight, per unit, of a recurrence that runs front by front
 
 
@@ -92,6 +95,44 @@ class KernelPlanner:
         wide = {axis for tile in self.tiles.values() for axis in tile}
         self.passes = [p for p in wanted if self._held(p) <= set(self.roots) - wide]
         self.held = {axis for p in self.passes for axis in self._held(p) | self._better_held(p) - wide}
+        blocked = self._blocked()
+        self.blocks = {p.axis: p.size for p in blocked}
+        self.passes += blocked
+
+    def _blocked(self) -> list[Passed]:
+        """Contractions whose reduced axis runs in blocks: of what they read along the lanes, the part that belongs to
+        one block fits in the second cache beside the rest, where all of it would not."""
+        out = []
+        streamed = {c.target for s in self.op.streams for c in s.components}  # these are repaired from tile to tile
+        for definition in self.definitions:
+            lanes, reduced = self.lanes_of[definition.name], reduction_axes(definition)
+            if not is_contraction(definition) or lanes is None or len(reduced) != 1 or as_int(reduced[0].lo) != 0:
+                continue
+            axis = reduced[0].name
+            taken = any(definition.name in p.members or p.axis == axis for p in self.passes)
+            alone = sum(axis in {a.name for a in all_axes(d)} for d in self.definitions) == 1
+            if (
+                taken
+                or not alone
+                or lanes == axis
+                or definition.name in streamed
+                or is_ragged(definition)
+                or not keeps_type(self.op, definition)
+            ):
+                continue
+            size = self._block(definition, axis, lanes)
+            if 0 < size < self.sizes[axis]:
+                out.append(Passed(axis, frozenset((definition.name,)), size))
+        return out
+
+    def _block(self, definition: Definition, axis: str, lanes: str) -> int:
+        """Elements of the reduced axis per block, 0 for all of them."""
+        if self.choices.block is not None:
+            return self.choices.block
+        element = max((self.op.tensors[r.tensor].dtype.bytes for r in definition.reads), default=4)
+        row = self.tiles[definition.name].get(lanes, 1) * element
+        most = int(self.machine.sram_bytes * PANEL_SHARE) // row
+        return 1 << most.bit_length() - 1 if most < self.sizes[axis] else 0
 
     def as_read(self) -> list[str]:
         """The root axes in the order in which the largest input lies in memory, where that is not the order of the
@@ -198,7 +239,9 @@ class KernelPlanner:
                 if tile >= size and others >= self.choices.enough_parallelism:
                     continue  # the whole axis stays inside
             elif heavy:
-                tile = self._row_chunk(axis, tile, out)
+                tile = self._row_chunk(axis, tile, needed)
+                if tile >= size and len(self.roots) > 1:
+                    continue
             elif axis in long:
                 tile = long[axis]
             out.append((axis, min(tile, self._rounded(axis, needed[axis])) if size else 1))
@@ -233,11 +276,15 @@ class KernelPlanner:
         share = max(tile, -(-size // (self.machine.units * 4) // tile) * tile)
         return max(tile, min(self.choices.chunk // tile * tile, share))
 
-    def _row_chunk(self, axis: str, tile: int, outer: list[tuple[str, int]]) -> int:
+    def _row_chunk(self, axis: str, tile: int, needed: dict[str, int]) -> int:
         """Rows of a contraction per parallel iteration: many, so that what is packed inside is reused."""
         if self.choices.root_rows:
             return max(tile, self.choices.root_rows // tile * tile)
-        return max(tile, 192 // tile * tile)
+        if len(self.passes) > len(self.blocks) or sum(is_contraction(d) for d in self.definitions) > 1:
+            return max(tile, 192 // tile * tile)  # what lives from pass to pass, for each row, stays in scratch
+        others = prod(-(-self.sizes[r] // max(1, needed[r])) for r in self.roots if r != axis)
+        parts = -(-CONTRACTION_PIECES * self.machine.units // max(1, others))
+        return max(tile, -(-self.sizes[axis] // parts // tile) * tile)
 
     def _needs_line(self, axis: str) -> bool:
         """Some dram access runs contiguously along this axis while other lanes are chosen."""
@@ -277,7 +324,7 @@ class KernelPlanner:
                     before.append(definition)
             within = [d for d in definitions if d.name in in_pass]
             blocks += self.inside(before, left[1:], fixed)
-            size = self._stream_tile(within, axis, self.choices.stream or 96)
+            size = self._stream_tile(within, axis, left[0].size or self.choices.stream or 96)
             inner = self.with_packs(tuple(self.nests(within, fixed)))
             outside = tuple(b for b in inner if isinstance(b, Pack) and axis not in b.axes)
             blocks += outside
@@ -312,14 +359,35 @@ class KernelPlanner:
             for definition in members(self.op, step_definitions(block.body)):
                 if self.lanes_of[definition.name] != block.lanes or not is_contraction(definition):
                     continue
-                for pack in self._packs_of(definition, block.lanes):
-                    room = self.machine.sram_bytes * 3 // 4 - sum(self._panel_bytes(p.axes) for p in packs)
+                alone = any(f.definitions == (definition.name,) and not f.body for f in folds(block.body))
+                for pack in self._packs_of(definition, block.lanes, alone):
+                    room = self.machine.sram_bytes * 3 // 4 - sum(self._panel_bytes(p) for p in packs)
                     wanted = pack.tensor not in self.choices.unpacked and pack not in packs
-                    if wanted and self._panel_bytes(pack.axes) <= room:
+                    if wanted and self._panel_bytes(pack) <= room:
                         packs.append(pack)
-        return (*packs, *body) if packs else body
+        return (*packs, *self.in_pairs(body, packs)) if packs else body
 
-    def _packs_of(self, definition: Definition, lanes: str) -> list[Pack]:
+    def in_pairs(self, body: tuple[Block, ...], packs: list[Pack]) -> tuple[Block, ...]:
+        """The same blocks, sums of products of what is packed in pairs taking two at a time."""
+        axes = {p.tensor: p.pairs for p in packs if p.pairs}
+
+        def changed(block: Block) -> Block:
+            if not isinstance(block, Nest) or not axes:
+                return block
+            return replace(block, body=tuple(self._paired(s, axes) for s in block.body))
+
+        return tuple(changed(b) for b in body)
+
+    def _paired(self, step: Step, axes: dict[str, str]) -> Step:
+        if not isinstance(step, Fold):
+            return step
+        if step.body or len(step.definitions) > 1:
+            return replace(step, body=tuple(self._paired(s, axes) for s in step.body))
+        reads = members(self.op, step.definitions)[0].reads
+        return replace(step, pairs=next((axes[r.tensor] for r in reads if r.tensor in axes), ""))
+
+    def _packs_of(self, definition: Definition, lanes: str, alone: bool) -> list[Pack]:
+        """`alone`: its fold is one that may run in pairs."""
         out = []
         for read, along in zip(definition.reads, strides(definition), strict=True):
             producer = self.op.definition_of(read.tensor)
@@ -336,15 +404,23 @@ class KernelPlanner:
             if along[lanes] is Stride.CONTIGUOUS and len(axes) < 2:
                 continue
             axes.remove(lanes)
-            out.append(Pack(read.tensor, (*axes, lanes)))
+            pairs = self._pairs_of(definition, lanes, read.tensor, axes) if alone else ""
+            out.append(Pack(read.tensor, (*axes, lanes), pairs))
         return out
+
+    def _pairs_of(self, definition: Definition, lanes: str, tensor: str, axes: list[str]) -> str:
+        """The axis in pairs of which a packed tensor is multiplied, or nothing."""
+        axis, packed = pair_axis(self.op, definition, lanes, self.machine, self.names)
+        single = self.tiles[definition.name].get(axis, 1) == 1
+        return axis if self.choices.pairs and packed == tensor and axis in axes and single else ""
 
     def _is_unit(self, root: str) -> bool:
         return dict(self.root_tiles).get(root) == 1
 
-    def _panel_bytes(self, axes: Iterable[str]) -> int:
-        tiles = dict(self.root_tiles)
-        return 4 * prod(tiles.get(a, self.sizes[a]) for a in axes)
+    def _panel_bytes(self, pack: Pack) -> int:
+        tiles = dict(self.root_tiles) | self.blocks
+        element = self.op.tensors[pack.tensor].dtype.bytes
+        return element * prod(tiles.get(a, self.sizes[a]) for a in pack.axes)
 
 
 __all__ = ["KernelPlanner", "make_plan"]

@@ -13,6 +13,7 @@ from c_programs import Maker, random_inputs
 from weft.backends import host
 from weft.backends.cpu.jit import assembly
 from weft.backends.cpu.target import CpuTarget
+from weft.backends.isa import INSTRUCTION_SETS
 from weft.backends.target import get_target
 from weft.ir import gir
 from weft.ir.dtypes import DType
@@ -23,7 +24,7 @@ from weft.ir.gir_interp import interpret
 from weft.ir.gir_parser import parse_program
 
 MACHINES = ["simd128", "avx2", "avx512"]
-HERE = MACHINES[: MACHINES.index(host.machine_name()) + 1] if host.machine_name() in MACHINES else []
+HERE = [name for name in MACHINES if host.runs_here(INSTRUCTION_SETS[name])]
 
 
 def run(program: gir.Program, inputs: dict[str, Any], env: dict[str, int], target: str = "cpu") -> dict[str, Any]:
