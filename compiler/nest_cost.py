@@ -184,15 +184,17 @@ class NestModel:
         return self.join(parts, middle, parallel)
 
     def jumps(self, body: tuple[Stmt, ...], loops: tuple[str, ...], hints: frozenset[str]) -> dict[str, float]:
-        """Bytes that loads of tensors read, by tensor, in runs that jump from one iteration to the next; without
-        those that are asked for early."""
+        """Bytes of the lines that loads of tensors read, by tensor, in runs that jump from one iteration to the next;
+        without those that are asked for early."""
         out: dict[str, float] = {}
         for s in body:
             if not isinstance(s, Load) or s.source.buffer not in self.tensors or s.source.buffer in hints:
                 continue
             buffer, shape = self.buffers[s.source.buffer], tuple(map(float, s.shape))
             if run_of(s.source, shape, loops, self.symbols, buffer.extents) < math.inf:
-                out[s.source.buffer] = out.get(s.source.buffer, 0.0) + math.prod(shape) * buffer.element
+                row = math.ceil((shape or (1.0,))[-1] * buffer.element / self.machine.line_bytes)
+                size = math.prod(shape[:-1]) * row * self.machine.line_bytes
+                out[s.source.buffer] = out.get(s.source.buffer, 0.0) + size
         return out
 
     def join(self, parts: list[Node], middle: Mapping[str, float], parallel: bool) -> Node:

@@ -280,7 +280,7 @@ class KernelPlanner:
         """Rows of a contraction per parallel iteration: many, so that what is packed inside is reused."""
         if self.choices.root_rows:
             return max(tile, self.choices.root_rows // tile * tile)
-        if len(self.passes) > len(self.blocks) or sum(is_contraction(d) for d in self.definitions) > 1:
+        if len(self.passes) > len(self.blocks) or sum(bool(reduction_axes(d)) for d in self.definitions) > 1:
             return max(tile, 192 // tile * tile)  # what lives from pass to pass, for each row, stays in scratch
         others = prod(-(-self.sizes[r] // max(1, needed[r])) for r in self.roots if r != axis)
         parts = -(-CONTRACTION_PIECES * self.machine.units // max(1, others))
