@@ -36,6 +36,7 @@ from .nests import NestBuilder
 from .pairs import pair_axis
 
 PIECE_LINES = 8  # of results that are written through the caches from blocks of a line
+THIN_ROWS = 8  # rows that a contraction which waits for memory reads at a time
 PANEL_SHARE = 0.67  # of the scratch of a unit, for the part of an operand that every row uses
 CONTRACTION_PIECES = 4  # parallel iterations of a contraction for each unit
 FRONT_TILES = 2  # tiles in flight, per unit, of a recurrence that runs front by front
@@ -92,12 +93,34 @@ class KernelPlanner:
             d.name: register_tile(d, self.lanes_of[d.name], choices, self._lane_count(d), self.sizes, external)
             for d in self.definitions
         }
+        self.thin = {d.name: axis for d in self.definitions if (axis := self._thin_along(d))}
+        for name, axis in self.thin.items():
+            self.tiles[name].setdefault(axis, THIN_ROWS)
         wide = {axis for tile in self.tiles.values() for axis in tile}
         self.passes = [p for p in wanted if self._held(p) <= set(self.roots) - wide]
         self.held = {axis for p in self.passes for axis in self._held(p) | self._better_held(p) - wide}
         blocked = self._blocked()
         self.blocks = {p.axis: p.size for p in blocked}
         self.passes += blocked
+
+    def _thin_along(self, definition: Definition) -> str:
+        """The reduced axis of a contraction that uses each element of what it reads along the lanes for one result or
+        two, where that lies in rows along the lanes, or nothing. It waits for memory: rows are read a few at a time,
+        from end to end, and the results wait in a cache."""
+        lanes, reduced = self.lanes_of[definition.name], reduction_axes(definition)
+        if not is_contraction(definition) or lanes is None or len(reduced) != 1 or as_int(reduced[0].lo) != 0:
+            return ""
+        axis = reduced[0].name
+        shared = sum(axis in {a.name for a in all_axes(d)} for d in self.definitions) > 1
+        if shared or axis == lanes or is_ragged(definition) or self.sizes[axis] < 16 * THIN_ROWS:
+            return ""
+        if not keeps_type(self.op, definition) or self.op.streams or self.choices.block is not None:
+            return ""
+        along = [s for s in strides(definition) if s.get(lanes)]
+        if len(along) != 1 or along[0].get(lanes) is not Stride.CONTIGUOUS or not along[0].get(axis):
+            return ""
+        uses = prod(self.sizes[a.name] for a in definition.axes if not along[0].get(a.name))
+        return axis if uses <= 2 else ""
 
     def _blocked(self) -> list[Passed]:
         """Contractions whose reduced axis runs in blocks: of what they read along the lanes, the part that belongs to
@@ -129,6 +152,8 @@ class KernelPlanner:
         """Elements of the reduced axis per block, 0 for all of them."""
         if self.choices.block is not None:
             return self.choices.block
+        if definition.name in self.thin:
+            return self.tiles[definition.name][axis]
         element = max((self.op.tensors[r.tensor].dtype.bytes for r in definition.reads), default=4)
         row = self.tiles[definition.name].get(lanes, 1) * element
         most = int(self.machine.sram_bytes * PANEL_SHARE) // row
@@ -211,7 +236,7 @@ class KernelPlanner:
             enough = iterations >= self.line * self.machine.units * 4
             if needed[axis] == 1 and enough and self._needs_line(axis):
                 needed[axis] = self.line
-        heavy = any(is_contraction(d) for d in self.definitions)
+        heavy = any(is_contraction(d) and d.name not in self.thin for d in self.definitions)
         lane_axes = {self.lanes_of[d.name] for d in self.definitions} - {None}
         order, long = self.roots, dict[str, int]()
         if self.goes_along:
@@ -270,6 +295,8 @@ class KernelPlanner:
         if heavy or self.serial:
             return tile
         size = self.sizes[axis]
+        if self.thin:
+            return max(tile, -(-size // self.machine.units // tile) * tile)
         maps = not any(reduction_axes(d) for d in self.definitions)
         if others >= self.choices.enough_parallelism and maps and alone:
             return size
@@ -358,6 +385,8 @@ class KernelPlanner:
                 continue
             for definition in members(self.op, step_definitions(block.body)):
                 if self.lanes_of[definition.name] != block.lanes or not is_contraction(definition):
+                    continue
+                if definition.name in self.thin:
                     continue
                 alone = any(f.definitions == (definition.name,) and not f.body for f in folds(block.body))
                 for pack in self._packs_of(definition, block.lanes, alone):
