@@ -77,6 +77,7 @@ def test_the_description_and_the_choice_decide() -> None:
         for machine, choices in ((WITH, Choices()), (WITHOUT, Choices()), (WITH, Choices(pairs=False)))
     ]
     assert ["dot2_bf16" in t for t in texts] == [True, False, False]
+    op = specialise(parse_op(NN), {"M": 512, "N": 512, "K": 512})
     fast, slow = (lower(op, machine, LowerOptions(nodes=8)).cost.predicted_seconds for machine in (WITH, WITHOUT))
     assert fast < slow
 
