@@ -20,7 +20,7 @@ def test_on_cpu(seed: int) -> None:
 @pytest.mark.parametrize("kind", [PROGRAM, CHAIN])
 def test_random_schedules_on_cpu(kind: str) -> None:
     """Failure 3 and failure 28."""
-    assert list(check_all(kind, range(200, 224), ["cpu"])) == []
+    assert list(check_all(kind, range(200, 212), ["cpu"])) == []
 
 
 @NEEDS_CC
