@@ -11,8 +11,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from weft.backends.host import machine_name
-from weft.backends.machine import Machine
+from weft.backends.host import runs_here
+from weft.backends.machine import Machine, load_machine, machine_names
 from weft.backends.target import get_target
 from weft.compiler.axes import unify_axes
 from weft.compiler.instantiate import instantiate
@@ -73,8 +73,7 @@ def random_schedule(op: Op, extents: dict[str, int], rng: random.Random) -> Sche
 
 def random_machine(rng: random.Random) -> tuple[str, Machine]:
     """A CPU target that runs here, and its machine with another number of units or less room."""
-    names = ("simd128", "avx2", "avx512")
-    name = rng.choice(("", "", *(f":{n}" for n in names[: names.index(machine_name()) + 1])))
+    name = rng.choice(("", "", *(f":{n}" for n in machine_names() if runs_here(load_machine(n).instructions))))
     machine = get_target(f"cpu{name}").machine
     if rng.random() < 0.3:
         machine = replace(machine, units=rng.choice((1, 3, 16)))
