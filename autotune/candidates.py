@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..backends.machine import Machine
-from ..compiler.alternatives import alternatives
 from ..compiler.assumed import assumed_symbols
 from ..compiler.chosen import as_chosen, read_choices
 from ..compiler.lower import lower, write_out
 from ..compiler.lower_options import Chosen, LowerOptions
-from ..compiler.search import search
+from ..compiler.search.alternatives import alternatives
+from ..compiler.search.best_first import search
 from ..ir.binding import specialise
 from ..ir.errors import WeftError
 from ..ir.gir_printer import print_program

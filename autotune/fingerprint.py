@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..backends.host import processor
 from ..backends.target import Reusable, Target
-from ..compiler.cache_key import source_digest
+from ..compiler.cache.key import source_digest
 from ..compiler.plain_data import to_plain
 from ..compiler.reproducer import version
 from ..ir.errors import TargetError

@@ -33,7 +33,7 @@ import numpy as np
 from ..backends.target import Executable, Target, get_target
 from ..compiler import extents
 from ..compiler.agreement import TOLERANCE, largest_error
-from ..compiler.cache_key import source_digest
+from ..compiler.cache.key import source_digest
 from ..compiler.memory import empty
 from ..ir import gir
 from ..ir.errors import WeftError

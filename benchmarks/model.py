@@ -30,10 +30,10 @@ import numpy as np
 from cases import Array, Case
 from weft.backends.target import Executable, get_target
 from weft.compiler import memory
-from weft.compiler.cost import CostReport
+from weft.compiler.cost.model import CostReport
 from weft.compiler.lower import LowerOptions, LowerResult, lower, write_out
-from weft.compiler.search import Candidate, search
-from weft.compiler.wording import words
+from weft.compiler.search.best_first import Candidate, search
+from weft.compiler.search.wording import words
 from weft.ir.binding import specialise
 from weft.ir.expr import as_int
 from weft.ir.gir import Program

@@ -10,13 +10,13 @@ from ..backends.machine import Machine
 from ..ir.errors import ScheduleError, UserError
 from ..ir.op import Op
 from ..ir.op_printer import print_op
-from .alternatives import alternatives
 from .lower import LowerResult, write_out
 from .lower_options import Chosen
 from .passes.inline import recomputed
 from .plain_data import from_plain, to_plain
 from .plan import Plan
 from .planner import Choices, make_plan
+from .search.alternatives import alternatives
 
 
 class StalePlan(ScheduleError):

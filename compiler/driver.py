@@ -21,7 +21,7 @@ from ..ir.gir_printer import print_program
 from ..ir.op import Op
 from ..ir.op_printer import print_op
 from . import extents, front
-from .cache import Shelf
+from .cache.shelf import Shelf
 from .kernel import Kernel, Options, Specialise
 from .lower_options import Chosen, LowerOptions
 from .plain_data import from_plain, to_plain

@@ -13,7 +13,7 @@ from ..ir.op import Op
 from ..ir.op_printer import print_op
 
 if TYPE_CHECKING:
-    from .cost import CostReport
+    from .cost.model import CostReport
     from .kernel import Kernel
 
 
@@ -44,7 +44,7 @@ def text(kernel: Kernel, form: str, symbols: Mapping[str, int]) -> str:
 
 def cost(kernel: Kernel, symbols: Mapping[str, int]) -> CostReport:
     """See `Kernel.cost`."""
-    from .cost import analyse
+    from .cost.model import analyse
 
     variant = kernel.variant(**symbols)
     return analyse(variant.program, kernel.target.machine, variant.bindings)

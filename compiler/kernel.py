@@ -29,8 +29,8 @@ from .signature import Signature, signature_of
 from .variants import Key, Variant, Variants
 
 if TYPE_CHECKING:
-    from .cache import Shelf
-    from .cost import CostReport
+    from .cache.shelf import Shelf
+    from .cost.model import CostReport
     from .lower import LowerResult
     from .lower_options import LowerOptions
 

@@ -10,16 +10,16 @@ from ..ir import gir
 from ..ir.op import Op
 from .assumed import assumed_symbols
 from .axes import unify_axes
-from .cost import CostReport, analyse
+from .cost.model import CostReport, analyse
 from .instantiate import instantiate
-from .levels import starting_choices
 from .lower_options import LowerOptions as LowerOptions
 from .passes.base import run_passes
 from .passes.inline import recomputed
 from .pipeline import OP_PASSES, gir_passes
 from .plan import Plan
 from .planner import Choices, make_plan
-from .search import FINALISTS, SLACK, SearchReport, search
+from .search.best_first import FINALISTS, SLACK, SearchReport, search
+from .search.levels import starting_choices
 from .versions import merged, versions
 
 DEFINITIONS_COSTED = 960  # of all plans together, so that time grows with the op and not with its square

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from .cost import Bytes, CostReport
+from .cost.model import Bytes, CostReport
 
 
 def as_data(kernel: str, target: str, report: CostReport) -> dict[str, Any]:

@@ -28,8 +28,8 @@ from ..ir.gir import Access, Branch, Kernel, Load, Move, Prefetch, Program, Role
 from ..ir.gir_tools import Body, map_statements
 from ..ir.op import Op, Reduction, Symbol
 from ..ir.op import Tensor as OpTensor
-from .alternatives import FEW_RESULTS
 from .planner.facts import is_contraction
+from .search.alternatives import FEW_RESULTS
 
 LONG = 8192  # elements of a row that is worth splitting
 SHORT = 128  # of a row that one register tile holds

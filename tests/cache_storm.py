@@ -32,7 +32,7 @@ def content(key: str) -> dict[str, bytes]:
 
 
 def store_worker(directory: Path, seed: int) -> None:
-    from weft.compiler.cache_store import Store
+    from weft.compiler.cache.store import Store
 
     store = Store(directory, LIMIT)
     rng = random.Random(seed)
@@ -51,7 +51,7 @@ def compile_worker(directory: Path, seed: int) -> None:
     """A new process for each kernel would spend its time on imports: the layer in memory is emptied instead."""
     import numpy as np
     import weft
-    from weft.compiler import cache
+    from weft.compiler.cache import shelf as cache
 
     os.environ |= {"WEFT_CACHE": "1", "WEFT_CACHE_DIR": str(directory), "WEFT_CACHE_BYTES": str(LIMIT // 2)}
     rng = random.Random(seed)
@@ -116,7 +116,7 @@ def check(directory: Path) -> list[str]:
     """What is wrong with the files; unfinished ones are deleted first, as they are a quarter of an hour later."""
     import json
 
-    from weft.compiler import cache_store
+    from weft.compiler.cache import store as cache_store
 
     store = cache_store.Store(directory, LIMIT)
     names = os.listdir(store.folder) if store.folder.exists() else []

@@ -97,7 +97,7 @@ def describe(tuned: Tuned) -> str:
 
 def name_of(record: Record) -> str:
     """A candidate in a few words: its alternative and what differs from the default choices."""
-    from ...compiler.considered import named
+    from ...compiler.search.considered import named
 
     return named(record.chosen)
 

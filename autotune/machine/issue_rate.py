@@ -18,7 +18,7 @@ import numpy as np
 from ...backends.cpu.target import CpuTarget
 from ...backends.machine import Machine
 from ...backends.target import Executable
-from ...compiler.issue import Work, work_of
+from ...compiler.cost.issue import Work, work_of
 from ...ir.gir import Compute, Program, Store, walk
 from ...ir.gir_parser import parse_program
 from .probes import Probe

@@ -18,7 +18,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def show(as_json: bool) -> None:
     """Where it is, how much it holds, and whether it is used."""
-    from ..cache import describe
+    from ..cache.shelf import describe
 
     found = describe()
     if as_json:
@@ -31,8 +31,8 @@ def show(as_json: bool) -> None:
 @command.command("clear")
 def clear() -> None:
     """Delete every kernel in it; processes that run go on with what they have loaded."""
-    from ..cache import store
-    from ..cache_store import Unusable
+    from ..cache.shelf import store
+    from ..cache.store import Unusable
 
     place = store()
     if place is None:

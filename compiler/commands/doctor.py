@@ -18,7 +18,7 @@ from ...backends.host import host_description, usable_cores
 from ...backends.machine import machine_names
 from ...backends.target import TARGETS, get_target
 from ...ir.errors import WeftError
-from .. import cache
+from ..cache import shelf as cache
 from ..reproducer import version
 
 TOOLS = ("cc", "gcc", "clang", "nvcc", "hipcc", "nvidia-smi", "rocm-smi")

@@ -59,10 +59,11 @@ def _considered(
     """What `--search` prints: the search's own answer, and where a tuning record overrides it, that it does."""
     from ... import settings
     from ...backends.target import get_target
-    from .. import considered, extents
+    from .. import extents
     from ..driver import lower_op, tuned
     from ..lower_options import LowerOptions
     from ..plain_data import to_plain
+    from ..search import considered
     from ..signature import signature_of
 
     op = common.read_program(file, entry)

@@ -15,7 +15,8 @@ from weft.autotune.measure import Limits
 from weft.autotune.record import Record, Status, as_data, from_line, to_line
 from weft.autotune.store import Records
 from weft.autotune.tuner import Tuned, Tuner
-from weft.compiler import cache, driver
+from weft.compiler import driver
+from weft.compiler.cache import shelf as cache
 from weft.compiler.chosen import read_choices
 from weft.compiler.kernel import Kernel
 from weft.compiler.lower_options import LowerOptions

@@ -17,8 +17,11 @@ import numpy as np
 import pytest
 import weft
 from weft.backends.cpu import target as cpu_target
-from weft.compiler import cache, cache_key, cache_store, driver
-from weft.compiler.cache import CacheWarning
+from weft.compiler import driver
+from weft.compiler.cache import key as cache_key
+from weft.compiler.cache import shelf as cache
+from weft.compiler.cache import store as cache_store
+from weft.compiler.cache.shelf import CacheWarning
 from weft.compiler.commands.doctor import examine
 
 ROOT = Path(__file__).resolve().parents[2]

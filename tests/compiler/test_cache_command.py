@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from weft.compiler import cache, cache_key, cli
+from weft.compiler import cli
+from weft.compiler.cache import key as cache_key
+from weft.compiler.cache import shelf as cache
 
 TEXT = "op doubled(x: f32[N]) -> (y: f32[N]) { y[i] = x[i] + x[i] }"
 

@@ -20,8 +20,9 @@ from weft.backends.c import toolchain
 from weft.backends.cpu import target as cpu_target
 from weft.backends.machine import Machine
 from weft.backends.target import get_target
-from weft.compiler import cache_key, front
-from weft.compiler.cache_key import key_text
+from weft.compiler import front
+from weft.compiler.cache import key as cache_key
+from weft.compiler.cache.key import key_text
 from weft.compiler.lower import LowerOptions
 from weft.settings import Settings
 
@@ -269,7 +270,7 @@ def test_without_sources_there_is_no_key(sources: Path, monkeypatch: pytest.Monk
 def test_failure_20_the_same_key_under_every_hash_seed() -> None:
     """Failure 20."""
     code = (
-        "from weft.compiler import front, cache_key; from weft.backends.target import get_target\n"
+        "from weft.compiler import front; from weft.compiler.cache import key as cache_key; from weft.backends.target import get_target\n"
         f"op = front.read({TEXT!r})\n"
         "for name in ('cpu', 'c'):\n"
         "    t = get_target(name)\n"

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from weft.compiler import cache_store
-from weft.compiler.cache_store import Store, Unusable, Usage, decode, encode, file_name
+from weft.compiler.cache import store as cache_store
+from weft.compiler.cache.store import Store, Unusable, Usage, decode, encode, file_name
 
 KEY = '{"program": "one"}'
 PARTS = {"interface": b"program p() {\n}\n", "code": bytes(range(256)), "empty": b""}

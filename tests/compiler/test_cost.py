@@ -7,7 +7,7 @@ from gir_programs import COLUMN, F32, ROW, add, call, f32, random_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weft.backends.machine import Machine
-from weft.compiler.cost import Bound, CostReport, analyse
+from weft.compiler.cost.model import Bound, CostReport, analyse
 from weft.compiler.passes.guards import Guards
 from weft.ir.expr import Coord, Expr, Fn, Ref, Var, const
 from weft.ir.gir import (

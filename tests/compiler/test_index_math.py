@@ -5,7 +5,7 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weft.compiler.footprint import evaluate
+from weft.compiler.cost.footprint import evaluate
 from weft.compiler.index_math import Env, linear, program_env
 from weft.ir.expr import Call, Coord, Expr, Fn, Var, const, substitute
 from weft.ir.gir import Loop, LoopKind, Program, Role, Tensor

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from weft.backends.machine import load_machine
 from weft.backends.target import get_target
-from weft.compiler.alternatives import alternatives
 from weft.compiler.axes import unify_axes
 from weft.compiler.lower import LowerOptions, lower, rewrite_op, write_out
-from weft.compiler.neighbours import neighbours
 from weft.compiler.passes.wavefront import skew_recurrence
 from weft.compiler.planner import Choices, make_plan
 from weft.compiler.planner.groups import shared_passes
-from weft.compiler.search import Candidate, search
+from weft.compiler.search.alternatives import alternatives
+from weft.compiler.search.best_first import Candidate, search
+from weft.compiler.search.neighbours import neighbours
 from weft.ir.binding import specialise
 from weft.ir.expr import Var, as_int
 from weft.ir.gir import Role

@@ -6,7 +6,7 @@ from gir_programs import assert_same_result, random_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weft.backends.machine import load_machine
-from weft.compiler.cost import CostReport, analyse
+from weft.compiler.cost.model import CostReport, analyse
 from weft.compiler.passes.dead_store import DeadStore
 from weft.compiler.passes.guards import Guards
 from weft.compiler.passes.monotone import REWRITES, Monotone, fixpoint

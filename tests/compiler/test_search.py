@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from weft.backends.machine import load_machine
-from weft.compiler.alternatives import alternatives
-from weft.compiler.canonical import canonical_hash
-from weft.compiler.considered import as_text
-from weft.compiler.levels import Levels
 from weft.compiler.lower import LowerOptions, lower, write_out
 from weft.compiler.plan import Nest, block_definitions, step_definitions, walk_tiles
 from weft.compiler.planner import Choices
-from weft.compiler.search import search
+from weft.compiler.search.alternatives import alternatives
+from weft.compiler.search.best_first import search
+from weft.compiler.search.canonical import canonical_hash
+from weft.compiler.search.considered import as_text
+from weft.compiler.search.levels import Levels
 from weft.ir.binding import specialise
 from weft.ir.gir_interp import interpret as run_gir
 from weft.ir.gir_printer import print_program

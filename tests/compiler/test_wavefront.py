@@ -7,7 +7,6 @@ import pytest
 from equivalence import assert_same, random_inputs
 from weft import compile as weft_compile
 from weft.backends.machine import load_machine
-from weft.compiler.alternatives import alternatives
 from weft.compiler.axes import unify_axes
 from weft.compiler.lower import write_out
 from weft.compiler.needed import needed_where
@@ -17,6 +16,7 @@ from weft.compiler.pipeline import OP_PASSES
 from weft.compiler.plan import Tile, walk_tiles
 from weft.compiler.planner import Choices
 from weft.compiler.planner.facts import front_axes
+from weft.compiler.search.alternatives import alternatives
 from weft.ir import gir, gir_interp, op_interp
 from weft.ir.binding import specialise
 from weft.ir.errors import ScheduleError

@@ -7,9 +7,9 @@ import pytest
 import weft
 from weft import ops
 from weft.backends.machine import load_machine
-from weft.compiler.alternatives import alternatives
 from weft.compiler.lower import write_out
 from weft.compiler.planner import Choices, make_plan
+from weft.compiler.search.alternatives import alternatives
 from weft.ir import gir
 from weft.ir.binding import specialise
 from weft.ir.gir_tools import loops_around

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import weft
-from calls import Headers, Source, built, call
+from c_batches import Headers, Source, built, call
 from schedules import random_schedule
 from subjects import PROGRAM, Subject, subject
 from weft.backends.target import get_target

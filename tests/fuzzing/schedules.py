@@ -17,7 +17,6 @@ from weft.backends.target import get_target
 from weft.compiler.axes import unify_axes
 from weft.compiler.instantiate import instantiate
 from weft.compiler.lower import write_out
-from weft.compiler.neighbours import neighbours
 from weft.compiler.passes.base import Pass, run_passes
 from weft.compiler.passes.chunking import Chunking
 from weft.compiler.passes.inline import recomputed
@@ -27,8 +26,9 @@ from weft.compiler.passes.split_reduction import SplitReduction
 from weft.compiler.passes.wavefront import Wavefront
 from weft.compiler.pipeline import FINISH, STORED_PASSES
 from weft.compiler.planner import Choices, make_plan
-from weft.compiler.refusals import refusal, scratch_refusal
-from weft.compiler.search import Candidate
+from weft.compiler.search.best_first import Candidate
+from weft.compiler.search.neighbours import neighbours
+from weft.compiler.search.refusals import refusal, scratch_refusal
 from weft.ir import gir
 from weft.ir.binding import specialise
 from weft.ir.errors import ScheduleError

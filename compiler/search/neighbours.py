@@ -12,15 +12,15 @@ from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..ir.op import Op
-from .passes.inline import inlinable
-from .plan import Block, Nest, Tile, block_definitions, step_definitions, step_loops
-from .planner import Choices
-from .planner.facts import extents, is_contraction
-from .planner.lanes import NO_LANES, lane_candidates, tile_axes
+from ...ir.op import Op
+from ..passes.inline import inlinable
+from ..plan import Block, Nest, Tile, block_definitions, step_definitions, step_loops
+from ..planner import Choices
+from ..planner.facts import extents, is_contraction
+from ..planner.lanes import NO_LANES, lane_candidates, tile_axes
 
 if TYPE_CHECKING:
-    from .search import Candidate
+    from .best_first import Candidate
 
 PARTS = (1, 4, 16, 64, 256, 1024, 4096, 0)  # elements of a root axis per parallel iteration; 0: all of them
 VECTORS = (1, 2, 4, 8)  # along lanes

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 
-from ..backends.machine import Machine
-from ..backends.mathlib import LIBRARY, sequence
-from ..ir.dtypes import DType
-from ..ir.expr import Call, Cast, Coord, Expr, Fn, Ref, const, rewrite, walk
-from ..ir.gir import Access, Compute, Load, Move, Prefetch, Reduce, Stmt, Store
+from ...backends.machine import Machine
+from ...backends.mathlib import LIBRARY, sequence
+from ...ir.dtypes import DType
+from ...ir.expr import Call, Cast, Coord, Expr, Fn, Ref, const, rewrite, walk
+from ...ir.gir import Access, Compute, Load, Move, Prefetch, Reduce, Stmt, Store
 from .footprint import evaluate
 
 _WEIGHT: dict[Fn, float] = {

@@ -26,8 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from ..ir.expr import Call, Cast, Const, Coord, Expr, Fn, Ref, Var, refs, variables
-from ..ir.gir import Access, Loop
+from ...ir.expr import Call, Cast, Const, Coord, Expr, Fn, Ref, Var, refs, variables
+from ...ir.gir import Access, Loop
 
 Coefficients = dict[str, float]
 

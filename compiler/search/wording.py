@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from .planner import Choices
+from ..planner import Choices
 
 DEFAULTS = Choices()
 

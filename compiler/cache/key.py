@@ -19,17 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends.target import Target
-from ..ir import gir
-from ..ir.gir_printer import print_program
-from ..ir.op import Op
-from ..ir.op_printer import print_op
-from .cache_store import SCHEMA
-from .lower_options import LowerOptions
-from .plain_data import to_plain
-from .reproducer import version
+from ...backends.target import Target
+from ...ir import gir
+from ...ir.gir_printer import print_program
+from ...ir.op import Op
+from ...ir.op_printer import print_op
+from ..lower_options import LowerOptions
+from ..plain_data import to_plain
+from ..reproducer import version
+from .store import SCHEMA
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("ir", "compiler", "backends")  # what makes code; the operator library's text is in the program
 SUFFIXES = (".py", ".toml", ".h")
 _IMPORTED = time.time_ns()

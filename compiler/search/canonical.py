@@ -7,9 +7,9 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from ..ir.gir import Alloc, Loop, Program, Role, Stmt, walk
-from ..ir.gir_printer import print_program
-from ..ir.gir_tools import tile_written
+from ...ir.gir import Alloc, Loop, Program, Role, Stmt, walk
+from ...ir.gir_printer import print_program
+from ...ir.gir_tools import tile_written
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 

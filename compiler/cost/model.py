@@ -32,10 +32,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..backends.machine import Machine
-from ..ir.gir import Program, Role
+from ...backends.machine import Machine
+from ...ir.gir import Program, Role
 from .footprint import Kind, Traffic, sizes
-from .nest_cost import NestModel, Node
+from .nests import NestModel, Node
 from .phases import copied, in_sequence, seconds
 
 _LAUNCH = 0.5e-6

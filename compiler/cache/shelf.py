@@ -17,17 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import settings
-from ..backends.target import Executable, Reusable, Target
-from ..ir import gir
-from ..ir.errors import TargetError, WeftError
-from ..ir.gir_parser import parse_program
-from ..ir.gir_printer import print_program
-from ..ir.op import Op
-from . import cache_key
-from .cache_store import Store, Unusable
-from .lower_options import LowerOptions
-from .variants import Variant, Variants
+from ... import settings
+from ...backends.target import Executable, Reusable, Target
+from ...ir import gir
+from ...ir.errors import TargetError, WeftError
+from ...ir.gir_parser import parse_program
+from ...ir.gir_printer import print_program
+from ...ir.op import Op
+from ..lower_options import LowerOptions
+from ..variants import Variant, Variants
+from . import key as cache_key
+from .store import Store, Unusable
 
 IN_MEMORY = 64  # variants that a process keeps beside those of its kernels
 TRIM_SHARE = 64  # a process looks for something to evict after it wrote limit / TRIM_SHARE bytes, and at first

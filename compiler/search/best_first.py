@@ -11,21 +11,21 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..backends.machine import Machine
-from ..ir.errors import WeftError
-from ..ir.op import Op
+from ...backends.machine import Machine
+from ...ir.errors import WeftError
+from ...ir.op import Op
+from ..assumed import typical
+from ..cost.model import analyse
+from ..instantiate import instantiate
+from ..passes.base import run_passes
+from ..passes.inline import recomputed
+from ..pipeline import finishing_passes
+from ..plan import Plan
+from ..planner import Choices, make_plan
 from .alternatives import Alternative, alternatives
-from .assumed import typical
 from .canonical import canonical_hash
-from .cost import analyse
-from .instantiate import instantiate
 from .levels import Levels, keeps_levels, starting_choices
 from .neighbours import nearby, neighbours
-from .passes.base import run_passes
-from .passes.inline import recomputed
-from .pipeline import finishing_passes
-from .plan import Plan
-from .planner import Choices, make_plan
 from .refusals import refusal, scratch_refusal
 from .wording import words
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..backends.machine import Machine
+from ...backends.machine import Machine
 from .footprint import Kind, Traffic
 
 Levels = tuple[Traffic, Traffic, Traffic]  # beyond L1, L2 and L3

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from math import prod
 
-from ..backends.machine import Machine
-from ..ir.expr import as_int
-from ..ir.gir import Alloc, Level, Program, Stmt, bodies
-from ..ir.op import Op
-from .plan import Block, Nest, Plan, Tile, step_loops, walk_tiles
-from .planner import Choices
+from ...backends.machine import Machine
+from ...ir.expr import as_int
+from ...ir.gir import Alloc, Level, Program, Stmt, bodies
+from ...ir.op import Op
+from ..plan import Block, Nest, Plan, Tile, step_loops, walk_tiles
+from ..planner import Choices
 
 MOST_TILES = 2  # a register tile may be this many times as large as the register file
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..backends.machine import Machine
-from .chosen import StalePlan, read_choices
-from .lower import LowerResult, write_out
-from .lower_options import Chosen
-from .report import count_text, table, time_text
-from .search import FINALISTS, SLACK, Candidate, SearchReport, preference
+from ...backends.machine import Machine
+from ..chosen import StalePlan, read_choices
+from ..lower import LowerResult, write_out
+from ..lower_options import Chosen
+from ..report import count_text, table, time_text
+from .best_first import FINALISTS, SLACK, Candidate, SearchReport, preference
 from .wording import words
 
 

@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..backends.machine import Machine
-from ..ir.affine import COORD, affine
-from ..ir.expr import Call, Expr, Fn, Ref, refs, variables
-from ..ir.expr import walk as walk_expr
-from ..ir.gir import (
+from ...backends.machine import Machine
+from ...ir.affine import COORD, affine
+from ...ir.expr import Call, Expr, Fn, Ref, refs, variables
+from ...ir.expr import walk as walk_expr
+from ...ir.gir import (
     Access,
     Alloc,
     Branch,
@@ -31,8 +31,8 @@ from ..ir.gir import (
     Sync,
     walk,
 )
-from ..ir.gir_sites import accesses, both
-from ..ir.gir_tools import coordinates, tile_written, tiles_read, variables_read
+from ...ir.gir_sites import accesses, both
+from ...ir.gir_tools import coordinates, tile_written, tiles_read, variables_read
 from .conflicts import conflicts
 from .footprint import (
     Buffer,

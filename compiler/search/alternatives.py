@@ -11,19 +11,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from ..backends.machine import Machine
-from ..ir.errors import WeftError
-from ..ir.op import Definition, Op, Reduction
-from .assumed import assumed
-from .axes import unify_axes
-from .passes.base import run_passes
-from .passes.chunking import chunk_recurrence
-from .passes.linear_recurrence import linear_recurrence
-from .passes.normal import NORMAL
-from .passes.split_reduction import split_reduction
-from .passes.wavefront import find_front, skew_recurrence
-from .pipeline import FINISH, OP_PASSES, STORED_PASSES
-from .planner.facts import bound_axes, extents, front_axes, sweep_axes
+from ...backends.machine import Machine
+from ...ir.errors import WeftError
+from ...ir.op import Definition, Op, Reduction
+from ..assumed import assumed
+from ..axes import unify_axes
+from ..passes.base import run_passes
+from ..passes.chunking import chunk_recurrence
+from ..passes.linear_recurrence import linear_recurrence
+from ..passes.normal import NORMAL
+from ..passes.split_reduction import split_reduction
+from ..passes.wavefront import find_front, skew_recurrence
+from ..pipeline import FINISH, OP_PASSES, STORED_PASSES
+from ..planner.facts import bound_axes, extents, front_axes, sweep_axes
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..ir.op import Op
-from .lower_options import Levels as Levels
-from .planner import Choices
+from ...ir.op import Op
+from ..lower_options import Levels as Levels
+from ..planner import Choices
 
 
 def starting_choices(op: Op, levels: Levels) -> Choices:
