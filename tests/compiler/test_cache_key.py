@@ -270,7 +270,8 @@ def test_without_sources_there_is_no_key(sources: Path, monkeypatch: pytest.Monk
 def test_failure_20_the_same_key_under_every_hash_seed() -> None:
     """Failure 20."""
     code = (
-        "from weft.compiler import front; from weft.compiler.cache import key as cache_key; from weft.backends.target import get_target\n"
+        "from weft.compiler import front; from weft.compiler.cache import key as cache_key\n"
+        "from weft.backends.target import get_target\n"
         f"op = front.read({TEXT!r})\n"
         "for name in ('cpu', 'c'):\n"
         "    t = get_target(name)\n"
