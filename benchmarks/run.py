@@ -30,6 +30,7 @@ from workers import CONTENDERS, Setup, Turn, Worker, allocator, finish, prepare,
 
 DISTURBED = 0.08  # of a core, by anyone else
 MODE_RATIO = 1.3  # bandwidths further apart than this belong to different memory modes
+MOST_SAMPLES = 100  # of one turn, in the file
 
 
 def take_turn(worker: Worker, seconds: float, probe: Probe) -> None:
@@ -107,8 +108,13 @@ def measure(
         "disturbed": {w.name: sum(t.disturbed for t in w.turns) for w in ready},
         "prepare_s": {w.name: round(w.prepare_s, 3) for w in ready},
         "notes": {w.name: w.note for w in workers if w.note},
-        "samples": {w.name: [[round(ms, 4) for ms in t.ms] for t in w.turns] for w in ready},
+        "samples": {w.name: [recorded(t.ms) for t in w.turns] for w in ready},
     }
+
+
+def recorded(samples: list[float]) -> list[float]:
+    """Every sample of a turn, or where there are thousands (calls of microseconds) evenly spaced ones."""
+    return [round(ms, 4) for ms in samples[:: -(-len(samples) // MOST_SAMPLES) or 1]]
 
 
 def spread(samples: list[float]) -> float:
