@@ -25,12 +25,25 @@ class CommonDefinitions:
     form: ClassVar[str] = "op"
 
     def run(self, op: Op) -> Op:
+        apart: set[str] = set()
+        while True:
+            out, gone = self._merged(op, apart)
+            torn = {t for s in op.streams for t in _torn([c.target for c in s.components], gone)}
+            if not torn:
+                return out
+            apart |= torn
+
+    def _merged(self, op: Op, apart: set[str]) -> tuple[Op, set[str]]:
+        """The op without what is there twice, except for definitions of `apart`; and what went."""
         outputs = {t.name for t in op.outputs}
         seen: dict[Definition, Definition] = {}
         new_name: dict[str, str] = {}
         kept: list[Definition] = []
         for d in op.definitions:
             d = _redirect(d, new_name)
+            if d.name in apart:
+                kept.append(d)
+                continue
             key = _anonymous(d)
             first = seen.get(key)
             if first is None:
@@ -42,9 +55,14 @@ class CommonDefinitions:
                 if mine.name in outputs:
                     kept.append(_copy(mine.name, d, other.name))
         if not new_name:
-            return op
+            return op, set()
         live = {t for d in kept for t in d.target_names}
-        return replace(op, definitions=tuple(kept), streams=surviving(op.streams, live))
+        return replace(op, definitions=tuple(kept), streams=surviving(op.streams, live)), set(new_name)
+
+
+def _torn(components: list[str], gone: set[str]) -> list[str]:
+    """What went of a stream that stays: the repairs of its other components refer to it."""
+    return [t for t in components if t in gone] if any(t not in gone for t in components) else []
 
 
 def _redirect(d: Definition, new_name: dict[str, str]) -> Definition:

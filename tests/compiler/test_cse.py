@@ -6,6 +6,7 @@ import pytest
 from equivalence import assert_same
 from random_ops import RandomOp
 from weft.compiler.passes.cse import CommonDefinitions
+from weft.compiler.passes.normal import normalise
 from weft.ir.op_text import parse_op, print_op
 from weft.ir.op_verify import verify
 
@@ -16,6 +17,20 @@ def merged(text: str, **symbols: int) -> list[str]:
     verify(new)
     assert_same(op, new, symbols, special=0.2)
     return [line.strip() for line in print_op(new).splitlines()[1:-1]]
+
+
+def test_streams_keep_what_their_repairs_refer_to() -> None:
+    """Found by `make fuzz`: two variances along one axis count the same elements, each in its own stream."""
+    text = """op f(x: f32[M, N], z: f32[M, N]) -> (v: f32[M], w: f32[M]) {
+      s[i] = sum[j] x[i, j]
+      v[i] = sum[j] (x[i, j] - s[i] / f32(N)) ** 2.0
+      t[i] = sum[j] z[i, j]
+      w[i] = sum[j] (z[i, j] - t[i] / f32(N)) ** 2.0
+    }"""
+    op = normalise(parse_op(text))
+    verify(op)
+    assert len(op.streams) == 2
+    assert_same(parse_op(text), op, {"M": 3, "N": 5}, rtol=1e-5, atol=1e-5)
 
 
 def test_equal_up_to_names_of_axes() -> None:
