@@ -140,6 +140,7 @@ class KernelPlanner:
                 or lanes == axis
                 or definition.name in streamed
                 or is_ragged(definition)
+                or bound_axes(definition)
                 or not keeps_type(self.op, definition)
             ):
                 continue

@@ -220,6 +220,17 @@ def test_what_stands_between_is_whole_before_a_pass_begins() -> None:
     np.testing.assert_allclose(run_gir(program, inputs)["y"], want, rtol=2e-4, atol=2e-5)
 
 
+def test_blocks_of_an_axis_that_ends_with_another_one() -> None:
+    """Found by `make fuzz`: the loop over blocks stood outside of the one that its end depends on."""
+    op = parse_op("""op f(x: f32[N, K], z: f32[N]) -> (y: f32[N, K]) {
+      y[i, j] = sum[u in 0..i + 1] z[u] * x[u, j]
+    }""")
+    inputs = inputs_of(op, {"N": 31, "K": 31})
+    program = write_out(rewrite_op(op), MACHINE, Choices(block=8)).program
+    verify(program)
+    np.testing.assert_allclose(run_gir(program, inputs)["y"], run_op(op, inputs, {})["y"], rtol=2e-4, atol=2e-5)
+
+
 def test_copies_of_states_that_are_too_large_for_scratch() -> None:
     """Found by `make fuzz`: they were scratch, without the room that register tiles need behind the last element."""
     text = """op f(x: f32[M, N, K], v: f32[K]) -> (o: f32[M, N]) {
