@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from enum import IntEnum
+from math import prod
 
 from ...ir.affine import affine
 from ...ir.expr import Call, Expr, Fn, Read, Var, as_int, conjuncts, reads, variables, walk
@@ -32,6 +33,11 @@ def extent(expr: Expr) -> int:
 @remembered
 def extents(definition: Definition) -> Mapping[str, int]:
     return {a.name: extent(a.hi) if as_int(a.lo) == 0 else UNKNOWN_EXTENT for a in all_axes(definition)}
+
+
+def work(definition: Definition) -> int:
+    """Points of its iteration space."""
+    return prod(max(1, n) for n in extents(definition).values())
 
 
 def stride(read: Read, axis: str) -> Stride:
@@ -68,15 +74,6 @@ def data_end(term: Expr, axis: str) -> Expr | None:
         case Call(Fn.LT, (Var(name), end)) if name == axis and reads(end):
             return end
     return None
-
-
-def data_ends(definition: Definition) -> list[Expr]:
-    """Where tensors say that the reduction's axes end, by its guard."""
-    body = definition.body
-    if not isinstance(body, Reduction):
-        return []
-    found = (data_end(t, a.name) for t in conjuncts(body.guard) for a in body.axes)
-    return [e for e in found if e is not None]
 
 
 def shared_ends(definitions: list[Definition], axis: str, known: set[str]) -> list[Expr]:

@@ -21,6 +21,7 @@ from .facts import (
     keeps_type,
     members,
     sweep_axes,
+    work,
 )
 
 LITTLE_WORK = 1 << 15  # points that are computed sooner than other units are called
@@ -62,11 +63,6 @@ class Group:
         still = set(self.roots) if self.names else {a.name for a in definition.axes}
         still -= sweep_axes(definition)
         return [a.name for a in definition.axes if a.name in still and aligned(self.op, definition, a.name, group)]
-
-
-def work(definition: Definition) -> int:
-    """Points of its iteration space."""
-    return prod(max(1, n) for n in extents(definition).values())
 
 
 def parallelism_of(roots: Iterable[str], last: Definition) -> int:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from ...ir.op import Definition, Op, Reduction
 from ..axes import reduction_axes
 from ..remembered import remembered
 from .choices import Choices
-from .facts import Stride, blocked_axes, bound_axes, extents, is_contraction, is_plain, is_special, strides
+from .facts import (
+    Stride,
+    blocked_axes,
+    bound_axes,
+    extents,
+    is_contraction,
+    is_plain,
+    is_special,
+    members,
+    strides,
+    work,
+)
 from .scans import scanned
 
 STRIDED_COST = 16.0
@@ -109,18 +118,14 @@ def _follow_the_work(
 ) -> dict[str, str | None]:
     """A definition with little work does not make a root axis a lanes axis: it takes the lanes of the definitions
     with the most work, or none."""
-    work = {}
-    for name in group:
-        definition = op.definition_of(name)
-        assert definition is not None
-        work[name] = prod(max(1, n) for n in extents(definition).values())
-    most = max(work.values())
-    main = [lanes[name] for name in group if work[name] == most]
+    points = {d.name: work(d) for d in members(op, group)}
+    most = max(points.values())
+    main = [lanes[name] for name in group if points[name] == most]
     out = dict(lanes)
     for name in group:
         definition = op.definition_of(name)
         assert definition is not None
-        small = work[name] * 16 <= most or not reads_something(definition)
+        small = points[name] * 16 <= most or not reads_something(definition)
         if small and name not in given and lanes[name] in roots and lanes[name] not in main:
             usable = [axis for axis in main if axis in lane_candidates(definition)]
             out[name] = usable[0] if usable else None

@@ -18,7 +18,6 @@ from .choices import PIECES_PER_UNIT, Choices
 from .facts import (
     Stride,
     bound_axes,
-    data_ends,
     dependencies,
     extents,
     goes_back,
@@ -28,6 +27,7 @@ from .facts import (
     is_special,
     keeps_type,
     members,
+    shared_ends,
     strides,
 )
 from .groups import Passed, fronts, make_groups, root_axes, shared_passes
@@ -186,7 +186,8 @@ class KernelPlanner:
 
     def _better_held(self, passed: Passed) -> frozenset[str]:
         """Axes that a tensor's word on where the pass ends depends on: one iteration of each, and it ends there."""
-        ends = [e for d in self.definitions if d.name in passed.members for e in data_ends(d)]
+        inside = [d for d in self.definitions if d.name in passed.members]
+        ends = [e for d in inside for a in reduction_axes(d) for e in shared_ends([d], a.name, set(self.sizes))]
         return frozenset({v for e in ends for v in variables(e)} & set(self.roots))
 
     def _lane_count(self, definition: Definition) -> int:
